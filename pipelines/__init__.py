@@ -1,0 +1,1 @@
+"""The commands: they put sources and destinations together."""

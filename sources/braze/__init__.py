@@ -1,0 +1,1 @@
+"""The Braze REST export API as a dlt source."""
