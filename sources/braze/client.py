@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar, overload
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import orjson
 import requests
@@ -78,8 +78,9 @@ class Traffic:
 class _Call:
     question: Question
     prepared: requests.PreparedRequest
-    then: Callable[[Json], Any] | None
-    lane: asyncio.Semaphore | None
+    then: Callable[[Json], Any] | None = None
+    lane: asyncio.Semaphore | None = None
+    linked: bool = False
 
 
 class Client:
@@ -155,6 +156,17 @@ class Client:
         prepared = requests.PreparedRequest()
         prepared.prepare("GET", f"{self._base_url}/{endpoint.path}", self._headers, params=query)
         return await self._call(_Call(Question.about(endpoint, query, self._api_key), prepared, then, lane))
+
+    async def get_page(
+        self, endpoint: Endpoint, params: Mapping[str, Param] | None = None
+    ) -> tuple[Json, str | None]:
+        """Return the answer to a GET that is paged by `Link` header, and the next page's `cursor` (None: the last)."""
+        query = {name: _query_value(value) for name, value in (params or {}).items() if value is not None}
+        prepared = requests.PreparedRequest()
+        prepared.prepare("GET", f"{self._base_url}/{endpoint.path}", self._headers, params=query)
+        question = Question.about(endpoint, query, self._api_key)
+        page: tuple[Json, str | None] = await self._call(_Call(question, prepared, linked=True))
+        return page
 
     @overload
     async def post(
@@ -281,7 +293,8 @@ class Client:
             response.headers.get("X-Request-Id"),
         )
         payload = json_object(response.content)
-        answer = Answer(status, response.reason or "", response.headers, payload, result=payload)
+        result = (payload, _next_cursor(response)) if call.linked else payload
+        answer = Answer(status, response.reason or "", response.headers, payload, result)
         if call.then is None or payload is None or not is_success(status):
             return answer
         try:
@@ -307,6 +320,12 @@ class Client:
 async def _sleep_aside(lane: asyncio.Semaphore | None, seconds: float) -> None:
     async with aside(lane):
         await asyncio.sleep(seconds)
+
+
+def _next_cursor(response: requests.Response) -> str | None:
+    """The cursor in the `rel="next"` link, decoded once: it may be percent-encoded in there."""
+    query = urlsplit(response.links.get("next", {}).get("url", "")).query
+    return parse_qs(query).get("cursor", [None])[0]
 
 
 def _checked_key(api_key: str) -> str:
