@@ -1,0 +1,157 @@
+"""What the sums of every counter in every table ought to be after a load: computed from the figures, not the answers.
+
+Each entity counts from its own first activity on: campaigns and Canvases from their first send or entry, tracked
+segments and cards from their creation, sends from their day; the workspace's own series over the whole range.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sources.braze_sandbox import figures as now
+from sources.braze_sandbox import numbers
+from sources.braze_sandbox.entities import Campaign, Canvas, day_of, hours_of
+from sources.braze_sandbox.numbers import Figures
+from sources.braze_sandbox.windows import hours_so_far
+
+if TYPE_CHECKING:
+    from sources.braze_sandbox.workspace import Workspace
+
+Totals = dict[str, dict[str, int | float]]
+"""Table → column → sum over all rows; `rows` is their number. Columns are named as in the API, revenue in dollars."""
+
+KPIS = ("mau", "dau", "new_users", "uninstalls")
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What beside the workspace's own totals a load breaks down: apps and products ("*": every one), by id and name."""
+
+    app_ids: tuple[str, ...] = ()
+    products: tuple[str, ...] = ()
+
+
+class _Sums:
+    """Counters summed per table; money stays in cents until the end."""
+
+    def __init__(self) -> None:
+        self._tables: dict[str, Counter[str]] = {}
+
+    def add(self, table: str, figures: Figures, times: int = 1, rows: int = 1) -> None:
+        """Add these counters so many times, each in so many rows; nested values belong to other tables."""
+        sums = self._tables.setdefault(table, Counter())
+        sums["rows"] += times * rows
+        for key, value in figures.items():
+            if isinstance(value, int):
+                sums[key] += value * times
+
+    def messages(self, table: str, figures: Figures, times: int) -> None:
+        """Add the stats objects of `messages`, keys with free text in a table of clicks."""
+        for elements in figures["messages"].values():
+            for element in elements:
+                clicks = [key for key in element if key.endswith("_click")]
+                self.add(table, {key: element[key] for key in element if key not in clicks}, times)
+                for key in clicks:
+                    self.add(table.replace("_daily", "_click_daily"), {"clicks": element[key]}, times)
+
+    def totals(self) -> Totals:
+        """The sums, revenue in dollars."""
+        return {
+            table: {key: value / 100 if key == "revenue" else value for key, value in sums.items()}
+            for table, sums in self._tables.items()
+        }
+
+
+def totals(workspace: "Workspace", start: int, end: int, scope: Scope) -> Totals:
+    """The sums over the days (ordinals) from start to end, both included, as of now."""
+    sums, days = _Sums(), range(start, min(end, workspace.as_of()) + 1)
+    _campaigns(workspace, days, sums)
+    _sends(workspace, days, sums)
+    _canvases(workspace, days, sums)
+    _dated(workspace, days, sums)
+    _workspace_wide(workspace, days, scope, sums)
+    return sums.totals()
+
+
+def _grouped(
+    workspace: "Workspace", entity: Campaign | Canvas, days: range
+) -> Iterator[tuple[tuple[int, int], int, Figures | None]]:
+    """The days since the first activity by what determines their figures: (beat, age), how many, restated figures."""
+    first = entity.activity.first()
+    if first is None:
+        return
+    restated = workspace.deltas.get(entity.id, {})
+    alike: Counter[tuple[int, int]] = Counter()
+    for day in range(max(days.start, first), days.stop):
+        if day in restated:
+            row = now.campaign_day if isinstance(entity, Campaign) else now.canvas_day
+            yield (0, 0), 1, row(workspace, entity, day)  # type: ignore[operator]
+        else:
+            alike[now.pulse(workspace, entity, day)] += 1
+    for pulse, times in alike.items():
+        yield pulse, times, None
+
+
+def _campaigns(workspace: "Workspace", days: range, sums: _Sums) -> None:
+    for campaign in workspace.campaigns.values():
+        for pulse, times, restated in _grouped(workspace, campaign, days):
+            figures = restated or numbers.campaign_figures(campaign.shape, *pulse)
+            sums.add("campaign_daily", figures, times)
+            sums.messages("campaign_message_daily", figures, times)
+
+
+def _sends(workspace: "Workspace", days: range, sums: _Sums) -> None:
+    for send in workspace.sends.values():
+        for day in range(max(days.start, send.day), days.stop):
+            figures = now.send_day(workspace, send, day)
+            sums.add("send_daily", figures)
+            sums.messages("send_message_daily", figures, 1)
+
+
+def _canvases(workspace: "Workspace", days: range, sums: _Sums) -> None:
+    for canvas in workspace.canvases.values():
+        for pulse, times, restated in _grouped(workspace, canvas, days):
+            figures = restated or numbers.canvas_figures(canvas.shape, canvas.conversions, *pulse)
+            sums.add("canvas_daily", figures["total_stats"], times)
+            for variant in figures["variant_stats"]:
+                sums.add("canvas_variant_daily", variant, times)
+            for step in figures["step_stats"]:
+                sums.add("canvas_step_daily", step, times)
+                sums.messages("canvas_step_message_daily", step, times)
+
+
+def _dated(workspace: "Workspace", days: range, sums: _Sums) -> None:
+    for segment in workspace.segments.values():
+        for day in range(max(days.start, day_of(segment.created_at, workspace.zone)), days.stop):
+            if segment.tracked:
+                sums.add("segment_daily", now.segment_day(workspace, segment, day))
+    for card in workspace.cards.values():
+        for day in range(max(days.start, day_of(card.created_at, workspace.zone)), days.stop):
+            _by_day_and_hour(workspace, "card", day, now.card_day(workspace, card, day), sums)
+
+
+def _workspace_wide(workspace: "Workspace", days: range, scope: Scope, sums: _Sums) -> None:
+    apps: tuple[str | None, ...] = (None, *scope.app_ids)
+    for day in days:
+        for app in apps:
+            sums.add("kpi_daily", {field: now.kpi_day(workspace, field, app, day) for field in KPIS})
+            sessions = {"sessions": now.session_day(workspace, app, None, day)}
+            _by_day_and_hour(workspace, "session", day, sessions, sums)
+            for event in workspace.events:
+                figures = {"count": now.event_day(workspace, event, app, None, day)}
+                _by_day_and_hour(workspace, "event", day, figures, sums)
+            for product in _products(workspace, scope):
+                figures = now.purchase_day(workspace, product, app, day)
+                _by_day_and_hour(workspace, "purchase", day, figures, sums)
+
+
+def _products(workspace: "Workspace", scope: Scope) -> Iterable[str | None]:
+    return (None, *(workspace.products if scope.products == ("*",) else scope.products))
+
+
+def _by_day_and_hour(workspace: "Workspace", name: str, day: int, figures: Figures, sums: _Sums) -> None:
+    """The hours of a day add up to the day; of the current day there are those that have begun."""
+    hours = hours_so_far(workspace, day) if day == workspace.today() else len(hours_of(day, workspace.zone))
+    sums.add(f"{name}_daily", figures)
+    sums.add(f"{name}_hourly", figures, rows=hours)
