@@ -49,7 +49,7 @@ class Answer:
     crash: Exception | None = None
 
 
-class Failure(Exception):  # noqa: N818
+class Failure(Exception):
     """An attempt that brought no usable answer.
 
     `status` is None if there was no answer; `sent` is False if the request surely never left; `again` says whether

@@ -6,7 +6,7 @@ as dlt does it: nothing is lost and nothing fails. Texts lose NUL characters, an
 COPY cannot tell the two apart, and no key is ever empty.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -171,7 +171,7 @@ def _to_text(value: Any) -> str:
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
-_COERCIONS = {
+_COERCIONS: dict[Type, Callable[[Any], Any]] = {
     Type.BIGINT: _to_bigint,
     Type.DOUBLE: float,
     Type.BOOL: _to_bool,

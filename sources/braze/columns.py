@@ -92,7 +92,7 @@ def counters(*names: str) -> tuple[Column, ...]:
 
 
 def conversions(booked: str, events: int) -> tuple[Column, ...]:
-    """Conversion counters for `events` conversion events; `booked` is `send` or `entry` (`conversions1_by_send_time`)."""
+    """Conversion counters for `events` conversion events; `booked` is `send` or `entry` (`…_by_send_time`)."""
     names = ["conversions" + (str(event) if event else "") for event in range(events)]
     suffixed = [name + suffix for suffix in ("", f"_by_{booked}_time") for name in names]
     return tuple(number(name, describe_discovered(name)) for name in suffixed)

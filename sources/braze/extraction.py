@@ -146,6 +146,11 @@ class Extraction:
         """Whether everything has been asked and every parcel taken."""
         return self.asked and not any(self._parcels.values())
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the run was asked to end early."""
+        return self._stopping
+
     def stop(self) -> None:
         """Ask for nothing more; requests in flight are finished and their parcels kept."""
         self._stopping = True
@@ -297,7 +302,8 @@ class Extraction:
             return {}
         self.progress[catalog.resource].known += 1
         try:
-            return await self._get(catalog.details, {catalog.parameter: entry["id"]}, lane=lane)
+            details: Answer = await self._get(catalog.details, {catalog.parameter: entry["id"]}, lane=lane)
+            return details
         except PermissionDenied as error:
             self._deny(catalog.resource, error)
             return {}
@@ -430,13 +436,8 @@ class Extraction:
             return None
         self._failed_in_a_row[spec.resource] = 0
         if absent:
-            error = BadAnswer(
-                spec.parts[0].endpoint,
-                entity.id,
-                200,
-                f"the days {absent.first} to {absent.last} are missing in it, also when asked again",
-            )
-            self._fail(spec.resource, entity.id, absent, error)
+            detail = f"the days {absent.first} to {absent.last} are missing in it, also when asked again"
+            self._fail(spec.resource, entity.id, absent, BadAnswer(spec.parts[0].endpoint, entity.id, 200, detail))
         else:
             self._mend(spec.resource, entity.id, span)
         self._deliver(spec, entity, span, packed, absent)
@@ -541,11 +542,10 @@ class Extraction:
         self._failed_in_a_row[resource] += 1
         if self._failed_in_a_row[resource] == FAILURES_IN_A_ROW:
             last = self.failures[-1].message if self.failures else ""
-            error = BrazeError(
-                f"{FAILURES_IN_A_ROW} requests for {resource} failed one after the other; the rest is left for the next run."
-                f" The latest: {last}"
+            sentence = (
+                f"{FAILURES_IN_A_ROW} requests for {resource} failed one after the other; the next run asks again."
             )
-            self._fail(resource, ALL, None, error)
+            self._fail(resource, ALL, None, BrazeError(f"{sentence} The latest: {last}"))
 
     def _deny(self, resource: str, error: BrazeError) -> None:
         endpoint = _endpoint(error)

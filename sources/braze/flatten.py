@@ -45,7 +45,7 @@ def column_name(key: str) -> str | None:
 
 @lru_cache(maxsize=10_000)
 def click_key(key: str) -> tuple[str, int, str]:
-    """`carousel_slide_2_Summer sale_click` → (`carousel_slide`, 2, `Summer sale`); other free text → (`other`, 0, key)."""
+    """`carousel_slide_2_Sale_click` → (`carousel_slide`, 2, `Sale`); other free text → (`other`, 0, key)."""
     match = _CLICK_KEY.match(key)
     return (match[1], int(match[2]), match[3] or "-") if match else ("other", 0, key or "-")
 
@@ -139,8 +139,7 @@ def canvas(listed: Answer, details: Answer, bodies: bool) -> Rows:
 
 def _edges(step: Answer) -> Iterator[tuple[str | None, str | None]]:
     """Named paths, then the next steps that no path names: Braze fills the latter for message steps only."""
-    paths = step.get("next_paths") or []
-    paths = [paths] if isinstance(paths, Mapping) else paths
+    paths = _listed(step.get("next_paths"))
     for path in paths:
         yield path.get("name"), path.get("next_step_id")
     named = {path.get("next_step_id") for path in paths}
@@ -283,8 +282,7 @@ def _message_rows(key: Row, messages: Any, active: "_Activity") -> tuple[list[Ro
     rows: list[Row] = []
     clicks: list[Row] = []
     for channel, variations in (messages or {}).items():
-        variations = [variations] if isinstance(variations, Mapping) else variations or ()
-        for position, statistics in enumerate(variations):
+        for position, statistics in enumerate(_listed(variations)):
             row = {**key, "channel": channel or "-", "position": position}
             slides: dict[tuple[str, int, str], Any] = {}
             for name, value in statistics.items():
@@ -294,11 +292,17 @@ def _message_rows(key: Row, messages: Any, active: "_Activity") -> tuple[list[Ro
                     row[column_name(name) or name] = value
             active.see(key.get("date", key.get("end_date")), row)
             rows.append(row)
+            place = {**key, "channel": channel or "-", "position": position}
             clicks += [
-                {**key, "channel": channel or "-", "position": position, "kind": kind, "number": number, "title": title, "clicks": value}
+                {**place, "kind": kind, "number": number, "title": title, "clicks": value}
                 for (kind, number, title), value in slides.items()
-            ]  # fmt: skip
+            ]
     return rows, clicks
+
+
+def _listed(value: Any) -> list[Answer]:
+    """A list that may be null or, where there is just one element, that element."""
+    return [value] if isinstance(value, Mapping) else value or []
 
 
 def flat_series(table: str, answer: Answer, key: Row, span: Span, rename: Mapping[str, str] | None = None) -> Series:

@@ -1,16 +1,19 @@
 """The dlt resources: they take what an `Extraction` brought and hand it to dlt with the declared hints."""
 
-from collections import defaultdict
+import time
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import dlt
 import pyarrow as pa
+import pyarrow.compute as pc
 from dlt.common.schema.typing import TColumnSchema
 from dlt.extract import DltResource
 from dlt.extract.items import DataItemWithMeta
 
 from sources.braze.arrow import DELETED, conform, union
+from sources.braze.columns import describe_discovered
 from sources.braze.cursors import Cursors
 from sources.braze.extraction import Extraction
 from sources.braze.failures import Failure, OpenFailures
@@ -24,18 +27,21 @@ TOMBSTONE = Column(DELETED, Type.BOOL, "Marks a removal on its way into the ware
 
 
 class Chunk:
-    """What one load package takes: at most `rows` rows, unless it is unlimited (None)."""
+    """What one load package takes: about `rows` rows or `seconds` of work, unless it is unlimited (None)."""
 
-    def __init__(self, rows: int | None = None) -> None:
-        self.limit = rows
+    def __init__(self, rows: int | None = None, seconds: float | None = None) -> None:
+        self._limit = rows
+        self._ends = time.monotonic() + seconds if seconds else None
         self.rows = 0
-        self.tables: dict[str, int] = defaultdict(int)
+        self.tables: Counter[str] = Counter()
         self.open: set[str] = set()
 
     @property
     def full(self) -> bool:
         """Whether what comes next belongs to the next chunk."""
-        return self.limit is not None and self.rows >= self.limit
+        if self._limit is not None and self.rows >= self._limit:
+            return True
+        return self._ends is not None and self.rows > 0 and time.monotonic() >= self._ends
 
 
 def resources(extraction: Extraction, chunk: Chunk, names: Iterable[str] = RESOURCES) -> list[DltResource]:
@@ -86,6 +92,34 @@ def failures_from_state(state: Any) -> OpenFailures:
     return OpenFailures(Failure.from_state(failure) for failure in stored)
 
 
+def forget_backfill(extraction: Extraction, names: Iterable[str]) -> DltResource:
+    """A resource without rows that removes what a completed backfill kept to be resumable."""
+
+    def forget() -> Iterator[None]:
+        for name in names:
+            dlt.current.resource_state(name).pop(_section(extraction), None)
+        yield None
+
+    return dlt.resource(forget, name="backfill_completed")
+
+
+def descriptions(schema: dlt.Schema) -> dict[str, tuple[str, dict[str, str]]]:
+    """Table and column descriptions of all our tables in `schema`, those of discovered columns included."""
+    described = {}
+    for name, stored in schema.tables.items():
+        if declared := TABLES.get(name):
+            columns = {column: _describe(declared, column) for column in stored["columns"]}
+            described[name] = (declared.description, columns)
+    return described
+
+
+def _describe(table: Table, name: str) -> str:
+    column = table.column(name)
+    if column:
+        return column.description
+    return TOMBSTONE.description if name == DELETED else describe_discovered(name)
+
+
 def _section(extraction: Extraction) -> str:
     """Where in a resource's state the cursors are: backfills keep their own and leave the nightly ones alone."""
     only = extraction.calendar.only
@@ -124,10 +158,10 @@ def _learn(extraction: Extraction) -> None:
         declared = TABLES.get(name)
         if not declared:
             continue
-        for column in table["columns"].values():
-            if column["name"] not in extraction.known_types[name] and column.get("data_type"):
-                extraction.known_types[name][column["name"]] = Type(column["data_type"])
-        if table.get("x-normalizer", {}).get("seen-data"):
+        for column_name, column in table["columns"].items():
+            if data_type := column.get("data_type"):
+                extraction.known_types[name].setdefault(column_name, Type(data_type))
+        if (table.get("x-normalizer") or {}).get("seen-data"):
             extraction.tables_with_data.add(name)
 
 
@@ -168,7 +202,8 @@ class _Writer:
         for name, tables in self._waiting.items():
             table = TABLES[name]
             item = conform(table, union(tables), self._extraction.known_types[name])
-            self._chunk.tables[name] += item.num_rows
+            removed = pc.sum(item.column(DELETED)).as_py() or 0 if DELETED in item.column_names else 0
+            self._chunk.tables[name] += item.num_rows - removed
             yield self._marked(table, item)
         self._waiting.clear()
         self._waiting_rows = 0

@@ -173,7 +173,7 @@ SUMMARY_DAYS = 14
 
 
 def summary_blocks(span: Span, through: date) -> list[Span]:
-    """The 14-day blocks (fixed on the calendar, so that their keys never move) that touch `span` and end by `through`."""
+    """The 14-day blocks that touch `span` and end by `through`; fixed on the calendar, so that keys never move."""
     blocks = []
     first = span.first - timedelta(days=span.first.toordinal() % SUMMARY_DAYS)
     while first <= span.last:

@@ -85,7 +85,7 @@ def _messages(
     clicks = Table(
         name=f"{noun}_click_{span}",
         resource=resource,
-        description=f"Clicks on carousel slides and notification buttons: one row per {grain}, message variation and slide or button.",
+        description=f"Clicks on carousel slides and notification buttons: one row per {grain}, message variation and button.",
         key=(*ids, "channel", "position", "kind", "number", "title"),
         parent=ids,
         columns=(*keys, CHANNEL, POSITION, *_CLICK_KEYS),
@@ -120,14 +120,36 @@ def _canvas_statistics(span: str, resource: str, when: tuple[Column, ...], grain
     named = (_NAME, REVENUE, *_ENTRY_CONVERSIONS)
     stem = "canvas_" + span
     return (
-        _series(stem, resource, f"Canvas totals: one row per Canvas and {grain}.", keys, (*counters("entries"), REVENUE, *_ENTRY_CONVERSIONS)),
-        _series(f"canvas_variant_{span}", resource, f"Canvas variants: one row per Canvas, {grain} and variant.", (*keys, _VARIANT_ID), (*counters("entries"), *named), parent),
-        _series(f"canvas_step_{span}", resource, f"Canvas steps, deleted ones included: one row per Canvas, {grain} and step.", (*keys, _STEP_ID), (*counters("unique_recipients"), *named), parent),
+        _series(
+            stem,
+            resource,
+            f"Canvas totals: one row per Canvas and {grain}.",
+            keys,
+            (*counters("entries"), REVENUE, *_ENTRY_CONVERSIONS),
+        ),
+        _series(
+            f"canvas_variant_{span}",
+            resource,
+            f"Canvas variants: one row per Canvas, {grain} and variant.",
+            (*keys, _VARIANT_ID),
+            (*counters("entries"), *named),
+            parent,
+        ),
+        _series(
+            f"canvas_step_{span}",
+            resource,
+            f"Canvas steps, deleted ones included: one row per Canvas, {grain} and step.",
+            (*keys, _STEP_ID),
+            (*counters("unique_recipients"), *named),
+            parent,
+        ),
         *(
             Table(table.name, table.resource, table.description, table.key, table.columns, parent, table.open)
-            for table in _messages(f"canvas_step_message {span}", resource, (*keys, _STEP_ID), _ENTRY_CONVERSIONS, f"Canvas, {grain}, step")
+            for table in _messages(
+                f"canvas_step_message {span}", resource, (*keys, _STEP_ID), _ENTRY_CONVERSIONS, f"Canvas, {grain}, step"
+            )
         ),
-    )  # fmt: skip
+    )
 
 
 _CAMPAIGN_TABLES = (
@@ -388,8 +410,20 @@ _WORKSPACE_TABLES = (
             number("uninstalls", "Uninstalls."),
         ),
     ),
-    _series("session_daily", "sessions", "App sessions: one row per app, segment and day.", (APP_ID, SEGMENT_ID_OR_ALL, day()), _SESSIONS),
-    _series("session_hourly", "sessions", "App sessions: one row per app, segment and hour.", (APP_ID, SEGMENT_ID_OR_ALL, HOUR), _SESSIONS),
+    _series(
+        "session_daily",
+        "sessions",
+        "App sessions: one row per app, segment and day.",
+        (APP_ID, SEGMENT_ID_OR_ALL, day()),
+        _SESSIONS,
+    ),
+    _series(
+        "session_hourly",
+        "sessions",
+        "App sessions: one row per app, segment and hour.",
+        (APP_ID, SEGMENT_ID_OR_ALL, HOUR),
+        _SESSIONS,
+    ),
     Table(
         "events",
         "events",
@@ -412,12 +446,42 @@ _WORKSPACE_TABLES = (
         (_EVENT, text("tag", "Name of the tag.")),
         ("event",),
     ),
-    _series("event_daily", "event_series", "Custom events: one row per event, app, segment and day.", (_EVENT, APP_ID, SEGMENT_ID_OR_ALL, day()), _COUNT),
-    _series("event_hourly", "event_series", "Custom events: one row per event, app, segment and hour.", (_EVENT, APP_ID, SEGMENT_ID_OR_ALL, HOUR), _COUNT),
-    Table("products", "purchases", "Products that were purchased.", ("product",), (text("product", "Product identifier."), _SYNCED)),
-    _series("purchase_daily", "purchases", "Purchases: one row per product, app and day.", (_PRODUCT, APP_ID, day()), _PURCHASES),
-    _series("purchase_hourly", "purchases", "Purchases: one row per product, app and hour.", (_PRODUCT, APP_ID, HOUR), _PURCHASES),
-)  # fmt: skip
+    _series(
+        "event_daily",
+        "event_series",
+        "Custom events: one row per event, app, segment and day.",
+        (_EVENT, APP_ID, SEGMENT_ID_OR_ALL, day()),
+        _COUNT,
+    ),
+    _series(
+        "event_hourly",
+        "event_series",
+        "Custom events: one row per event, app, segment and hour.",
+        (_EVENT, APP_ID, SEGMENT_ID_OR_ALL, HOUR),
+        _COUNT,
+    ),
+    Table(
+        "products",
+        "purchases",
+        "Products that were purchased.",
+        ("product",),
+        (text("product", "Product identifier."), _SYNCED),
+    ),
+    _series(
+        "purchase_daily",
+        "purchases",
+        "Purchases: one row per product, app and day.",
+        (_PRODUCT, APP_ID, day()),
+        _PURCHASES,
+    ),
+    _series(
+        "purchase_hourly",
+        "purchases",
+        "Purchases: one row per product, app and hour.",
+        (_PRODUCT, APP_ID, HOUR),
+        _PURCHASES,
+    ),
+)
 _RUN_ID = text("run_id", "Identifier of the run (`sync_runs.run_id`).")
 LEDGER_TABLES = (
     Table(

@@ -1,0 +1,5 @@
+"""`python -m pipelines` is `braze-elt`."""
+
+from pipelines.cli import main
+
+main()

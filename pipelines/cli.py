@@ -1,0 +1,197 @@
+"""The `braze-elt` command line: options, exit codes, and nothing else.
+
+The commands' modules are imported when a command runs: dlt alone takes longer than `--help` may.
+"""
+
+import sys
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+OK, FAILED, USAGE, PARTIAL = 0, 1, 2, 3
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Commands(click.Group):
+    """Turns what a user can mend into a sentence and an exit code; everything else is a bug and shows itself."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            code = _exit_code(error)
+            if code is None:
+                raise
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(code)
+
+
+def _exit_code(error: Exception) -> int | None:
+    from destinations import DestinationBusy, DestinationError
+    from pipelines.errors import RunFailed
+    from sources.braze.errors import BrazeError, ConfigurationError
+
+    if isinstance(error, RunFailed | DestinationBusy):
+        return FAILED
+    if isinstance(error, ConfigurationError | DestinationError):
+        return USAGE
+    return FAILED if isinstance(error, BrazeError) else None
+
+
+class Day(click.ParamType[date]):
+    """A day as YYYY-MM-DD."""
+
+    name = "YYYY-MM-DD"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        """Parse, or fail with a sentence."""
+        try:
+            return value if isinstance(value, date) else date.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a date: write it as YYYY-MM-DD.", param, ctx)
+
+
+def _where(command: F) -> F:
+    """Options of every command that opens the warehouse."""
+    options = (
+        click.option("--destination", default="duckdb", show_default=True, help="Any dlt destination by name."),
+        click.option("--dataset", default="braze", show_default=True, help="Schema to load into."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _loading(command: F) -> F:
+    """Options of every command that loads."""
+    options = (
+        click.option("--select", metavar="NAME[,NAME]", help="Resources to load; the default is all that apply."),
+        _where,
+        click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+_plan = click.option("--plan", is_flag=True, help="Print what would be asked, and stop.")
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="braze-elt")
+def cli() -> None:
+    """Load a Braze workspace into DuckDB, Postgres or any other dlt destination.
+
+    Settings come from the environment (SOURCES__BRAZE__API_KEY, SOURCES__BRAZE__ENDPOINT, …) or from .dlt/secrets.toml
+    and .dlt/config.toml. Exit codes: 0 all loaded, 1 the run failed, 2 wrong usage or configuration, 3 loaded with
+    failures recorded in sync_failures.
+    """
+
+
+@cli.command()
+@click.option("--file", type=click.Path(path_type=Path), default=Path("braze_demo.duckdb"), show_default=True)
+def demo(file: Path) -> None:
+    """Load a stand-in workspace into a DuckDB file and try some queries. Needs no account and no network."""
+    from pipelines.demo import run_demo
+
+    sys.exit(run_demo(file))
+
+
+@cli.command()
+@_where
+def check(destination: str, dataset: str) -> None:
+    """Check key, host, permissions and warehouse, with the cure for what is wrong."""
+    from pipelines.check import run_check
+
+    sys.exit(run_check(destination, dataset))
+
+
+@cli.command()
+@_loading
+@_plan
+def sync(select: str | None, destination: str, dataset: str, log_format: str, plan: bool) -> None:
+    """Load what is new since the last run, and read the last days again: the nightly job."""
+    from pipelines.job import Job
+    from pipelines.run import run
+
+    sys.exit(run(Job("sync", select, destination, dataset, log_format), plan=plan))
+
+
+@cli.command()
+@click.option("--start", type=Day(), required=True, help="First day, included.")
+@click.option("--end", type=Day(), required=True, help="Last day, included.")
+@_loading
+@_plan
+def backfill(
+    start: date, end: date, select: str | None, destination: str, dataset: str, log_format: str, plan: bool
+) -> None:
+    """Load a closed range of days without touching the nightly cursors; an interrupted one goes on when repeated."""
+    from pipelines.job import Job
+    from pipelines.run import run
+    from sources.braze.windows import Span
+
+    if start > end:
+        raise click.UsageError(f"--start {start} is after --end {end}: swap them.")
+    sys.exit(run(Job("backfill", select, destination, dataset, log_format, only=Span(start, end)), plan=plan))
+
+
+@cli.command()
+@_where
+@click.option("--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--max-age-hours", type=click.FloatRange(min=0), help="Exit 3 if the last good run is older.")
+def status(destination: str, dataset: str, output: str, max_age_hours: float | None) -> None:
+    """Show the last runs, how fresh each table is, entities behind and open failures."""
+    from pipelines.status import run_status
+
+    sys.exit(run_status(destination, dataset, output, max_age_hours))
+
+
+@cli.command()
+@click.option(
+    "--format",
+    "output",
+    type=click.Choice(["markdown", "dbml", "mermaid", "json"]),
+    default="markdown",
+    show_default=True,
+)
+def schema(output: str) -> None:
+    """Print the tables, their grains and columns."""
+    from pipelines.schema import render
+
+    click.echo(render(output))
+
+
+@cli.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes any free port.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--api-key", help="Accept this key only; without it any key will do.")
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--campaigns", type=click.IntRange(min=0))
+@click.option("--canvases", type=click.IntRange(min=0))
+@click.option("--segments", type=click.IntRange(min=0))
+@click.option("--events", type=click.IntRange(min=0))
+@click.option("--users", type=click.IntRange(min=0))
+@click.option("--days", type=click.IntRange(min=1), help="Days of history.")
+@click.option("--latency", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Seconds per answer.")
+@click.option("--fault-rate", type=click.FloatRange(0, 1), default=0.0, show_default=True)
+@click.option("--ending-at", type=click.Choice(["exclusive", "inclusive"]), default="exclusive", show_default=True)
+@click.option("--time-zone", default="UTC", show_default=True)
+@click.option("--deny", multiple=True, metavar="PERMISSION", help="A permission the key lacks; repeatable.")
+@click.option("--limit", multiple=True, metavar="POOL=REQUESTS/SECONDS", help="A rate limit; repeatable.")
+@click.option("--totals", nargs=2, type=Day(), metavar="START END", help="Print the right sums as JSON, and stop.")
+def sandbox(port: int, host: str, totals: tuple[date, date] | None, **options: Any) -> None:
+    """Serve a stand-in Braze workspace until interrupted."""
+    from pipelines.sandbox import run_sandbox
+
+    run_sandbox(port, host, totals, options)
+
+
+def main() -> None:
+    """The console script."""
+    cli(prog_name="braze-elt")

@@ -1,0 +1,104 @@
+"""A command's inputs made ready: selection, settings, pipeline, locks."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import dlt
+from filelock import FileLock, Timeout
+
+from destinations.access import check
+from destinations.factory import destination
+from destinations.location import fingerprint
+from destinations.locks import lock
+from destinations.settings import apply_loader_defaults
+from destinations.state import adopt
+from pipelines.errors import RunFailed
+from sources.braze import default_names
+from sources.braze.errors import ConfigurationError
+from sources.braze.settings import Settings
+from sources.braze.tables import RESOURCES
+from sources.braze.windows import Span
+
+PIPELINE = "braze"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a loading command was asked for. `now` is its clock; `only` a backfill's range; `file` a DuckDB file."""
+
+    command: str
+    select: str | None = None
+    destination: str = "duckdb"
+    dataset: str = "braze"
+    log_format: str = "text"
+    only: Span | None = None
+    now: datetime = field(default_factory=lambda: datetime.now(tz=UTC))
+    pipeline: str = PIPELINE
+    file: Path | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+    def names(self, settings: Settings) -> tuple[str, ...]:
+        """The selected resources. Raises `ConfigurationError` for an unknown one, with the nearest."""
+        if self.select is None:
+            names = default_names(settings)
+            return tuple(name for name in names if name != "users") if self.only else names
+        asked = [name.strip() for name in self.select.split(",") if name.strip()]
+        for name in asked:
+            if name not in RESOURCES:
+                nearest = get_close_matches(name, RESOURCES, n=1, cutoff=0)[0]
+                raise ConfigurationError(
+                    f"--select names {name!r}, which is no resource. Did you mean {nearest}?"
+                    f" The resources are {', '.join(RESOURCES)}."
+                )
+        if not asked:
+            raise ConfigurationError(f"--select is empty: name one or more of {', '.join(RESOURCES)}.")
+        return tuple(name for name in RESOURCES if name in asked)
+
+
+def make_pipeline(name: str, dataset: str, destination_name: str, file: Path | None = None) -> dlt.Pipeline:
+    """The dlt pipeline that loads into `dataset` of the destination; opens nothing."""
+    apply_loader_defaults()
+    return dlt.pipeline(name, destination=destination(destination_name, file), dataset_name=dataset)
+
+
+@contextmanager
+def opened(job: Job) -> Iterator[dlt.Pipeline]:
+    """The job's pipeline, locked, its warehouse checked, its state taken from the warehouse, earlier loads completed.
+
+    Raises `DestinationError` (nothing written) for a warehouse that cannot be used, `RunFailed` if another run is
+    under way.
+    """
+    pipeline = make_pipeline(job.pipeline, job.dataset, job.destination, job.file)
+    assert pipeline.destination
+    with _only_run(pipeline):
+        check(pipeline.destination, job.dataset)
+        with lock(pipeline.destination, job.dataset):
+            adopt(pipeline, fingerprint(pipeline.destination, job.dataset))
+            if pipeline.has_pending_data:
+                pipeline.run()
+            yield pipeline
+
+
+@contextmanager
+def _only_run(pipeline: dlt.Pipeline) -> Iterator[None]:
+    folder = Path(pipeline.pipelines_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    running = FileLock(folder / f"{pipeline.pipeline_name}.lock")
+    try:
+        running.acquire(blocking=False)
+    except Timeout:
+        raise RunFailed(
+            f"Another run of the pipeline {pipeline.pipeline_name!r} is under way: wait until it has ended, then run"
+            f" again. (Its working directory is {os.path.join(folder, pipeline.pipeline_name)}; runs that share"
+            " nothing can have their own by DLT_DATA_DIR.)"
+        ) from None
+    try:
+        yield
+    finally:
+        running.release()

@@ -1,0 +1,100 @@
+"""Progress while a run is under way, and the table that closes it."""
+
+import logging
+import threading
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.table import Table
+
+from pipelines.terminal import stderr, stdout
+from sources.braze.extraction import Extraction
+
+if TYPE_CHECKING:
+    from pipelines.run import Outcome
+
+logger = logging.getLogger(__name__)
+LINE_SECONDS = 10.0
+"""Seconds between progress lines where there is no terminal."""
+REFRESH_SECONDS = 0.2
+
+
+class Reporter:
+    """Shows progress per resource until the block ends: bars on a terminal, lines elsewhere."""
+
+    def __init__(self, extraction: Extraction, log_format: str) -> None:
+        self._extraction = extraction
+        self._console = stderr()
+        self._bars = self._console.is_terminal and log_format == "text"
+        self._ended = threading.Event()
+        self._started = time.monotonic()
+        self._thread = threading.Thread(target=self._draw if self._bars else self._log, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _draw(self) -> None:
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description:<16}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[pace]}"),
+        )
+        tasks: dict[str, TaskID] = {}
+        with Progress(*columns, console=self._console, transient=True) as bars:
+            while not self._ended.wait(REFRESH_SECONDS):
+                for name, progress in list(self._extraction.progress.items()):
+                    if name not in tasks:
+                        tasks[name] = bars.add_task(name, total=None, pace="")
+                    bars.update(
+                        tasks[name],
+                        total=progress.known,
+                        completed=progress.done,
+                        pace=self._pace(progress.known, progress.done),
+                    )
+
+    def _log(self) -> None:
+        while not self._ended.wait(LINE_SECONDS):
+            for name, progress in list(self._extraction.progress.items()):
+                if progress.done < progress.known:
+                    pace = self._pace(progress.known, progress.done)
+                    logger.info("%s: %d of %d requests, %s", name, progress.done, progress.known, pace)
+
+    def _pace(self, known: int, done: int) -> str:
+        rate = done / max(0.001, time.monotonic() - self._started)
+        if done >= known or not rate:
+            return f"{rate:.0f}/s"
+        return f"{rate:.0f}/s, about {(known - done) / rate:.0f} s left"
+
+
+def print_outcome(extraction: Extraction, outcome: "Outcome") -> None:
+    """Print rows per table, then one line on requests, and what failed."""
+    console = stdout()
+    table = Table("table", "rows", title=None)
+    table.columns[1].justify = "right"
+    for name, rows in sorted(outcome.rows.items()):
+        if rows:
+            table.add_row(name, f"{rows:,}")
+    table.add_section()
+    table.add_row("all", f"{outcome.rows.total():,}")
+    console.print(table)
+    traffic = extraction.client.traffic
+    seconds = (outcome.finished_at - outcome.started_at).total_seconds() if outcome.finished_at else 0
+    console.print(
+        f"{outcome.status}: {traffic.requests:,} requests, {traffic.retries:,} retries, {traffic.refused:,} refused"
+        f" (429), {traffic.waited:.0f} s waited for the rate limit, {seconds:.1f} s in all."
+    )
+    for failure in extraction.failures[:10]:
+        console.print(f"  failed: {failure.resource} {failure.entity_id}: {failure.message}", soft_wrap=True)
+    if len(extraction.failures) > 10:
+        console.print(f"  … and {len(extraction.failures) - 10:,} more in sync_failures.")
