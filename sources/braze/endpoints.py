@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from sources.braze.errors import ConfigurationError
 
@@ -35,8 +35,8 @@ USERS_BY_ID = Bucket("users/export/ids", 250, MINUTE)
 class Endpoint:
     """An endpoint: `path` without a leading slash, the key `permission` it needs, its rate-limit `bucket`.
 
-    `cap` is the largest `length` (days, or hours where `unit` says so) of one series request. `starts_job` marks
-    the requests that must not be sent twice: they start an export, of which Braze runs one at a time.
+    `cap` is the largest `length` (days, or hours where `unit` says so) of one series request. `starts_job`
+    marks what must not be sent twice: it starts an export, of which Braze runs one at a time.
     """
 
     path: str
@@ -107,7 +107,7 @@ INSTANCES = {
     "JP-01": "https://rest.jp-01.braze.com",
     "KR-01": "https://rest.kr-01.braze.com",
 }
-"""REST base URL by instance name. New instances appear without notice, so any base URL is accepted as well."""
+"""REST base URL by instance name. New instances appear without notice: any base URL is accepted as well."""
 
 _OTHER_HOSTS = (
     (re.compile(r"sdk\.(.+\.braze\.(?:com|eu))"), r"rest.\1"),
@@ -118,7 +118,7 @@ _OTHER_HOSTS = (
 
 
 def base_url(endpoint_setting: str) -> str:
-    """The REST base URL (no trailing slash) for the `endpoint` setting: an instance name, a host or a URL.
+    """Return the REST base URL, without trailing slash, for a name, host or URL in `endpoint`.
 
     Raises `ConfigurationError` for an unknown name, a dashboard or SDK host, or what is no base URL.
     """
@@ -139,7 +139,15 @@ def base_url(endpoint_setting: str) -> str:
 def _check_base_url(url: str) -> None:
     parts = urlsplit(url)
     host = parts.hostname or ""
-    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment or parts.username:
+    labels = host.rstrip(".").split(".")
+    is_host = all(re.fullmatch(r"[\w:-]{1,63}", label) for label in labels) and _has_valid_port(parts)
+    if (
+        parts.scheme not in ("http", "https")
+        or not is_host
+        or parts.query
+        or parts.fragment
+        or parts.username
+    ):
         raise ConfigurationError(
             "`endpoint` must be an instance name such as US-01 or a base URL such as https://rest.iad-01.braze.com,"
             " without user, query or fragment."
@@ -152,3 +160,10 @@ def _check_base_url(url: str) -> None:
             )
     if parts.scheme == "http" and host.endswith((".braze.com", ".braze.eu")):
         raise ConfigurationError(f"`endpoint` would send the API key unencrypted: set it to https://{host}.")
+
+
+def _has_valid_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False

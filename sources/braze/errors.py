@@ -1,7 +1,7 @@
 """What can go wrong with a request, one exception per way of going on.
 
-`ConfigurationError` and its kinds end the run; `PermissionDenied` and `NotAvailable` end a resource; the others cost
-one entity. Texts are plain sentences and hold no secret: Braze's words pass through `redact` first.
+`ConfigurationError` and its kinds end the run; `PermissionDenied` and `NotAvailable` end a resource; the others
+cost one entity. Texts are plain sentences and hold no secret: Braze's words pass through `redact` first.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class InvalidKey(ConfigurationError):
 
     def __init__(self, endpoint: Endpoint, detail: str) -> None:
         super().__init__(
-            "Braze does not know the key in `api_key` (401). Check the key, and that `endpoint` is the instance of"
-            " your dashboard: a key at the wrong instance looks the same.",
+            "Braze does not know the key in `api_key` (401). Check the key, and that `endpoint` is the"
+            " instance of your dashboard: a key at the wrong instance looks the same.",
             endpoint=endpoint,
             status=401,
             detail=detail,
@@ -75,8 +75,8 @@ class PermissionDenied(BrazeError):
 
     def __init__(self, endpoint: Endpoint, status: int, detail: str) -> None:
         super().__init__(
-            f"The API key may not use {endpoint.path} ({status}: {detail}). Keys cannot be edited: create one that"
-            f" also has the permission {endpoint.permission} and set it as `api_key`.",
+            f"The API key may not use {endpoint.path} ({status}: {detail}). Keys cannot be edited: create one"
+            f" that also has the permission {endpoint.permission} and set it as `api_key`.",
             endpoint=endpoint,
             status=status,
             detail=detail,
@@ -124,8 +124,8 @@ class ExportRunning(BrazeError):
 
     def __init__(self, endpoint: Endpoint, subject: str, detail: str) -> None:
         super().__init__(
-            f"Braze is already running an export{subject and f' of {subject}'} (429: {detail}). Wait for it, or"
-            " cancel it.",
+            f"Braze is already running an export{subject and f' of {subject}'} (429: {detail}). Wait for it,"
+            " or cancel it.",
             endpoint=endpoint,
             status=429,
             detail=detail,
