@@ -3,7 +3,7 @@
 import gzip
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -22,17 +22,17 @@ class CorruptFileError(Exception):
     """A file that is cut off or damaged. The text names the file, and the member of an archive."""
 
 
-def blocks(path: Path) -> Iterator[tuple[str, list[bytes]]]:
+def blocks(path: Path, skip: Collection[str] = ()) -> Iterator[tuple[str, list[bytes]]]:
     """The lines of a file without their ends, some megabytes at a time, with the name they belong to.
 
-    An archive's members are read one after the other, whatever their names; a member is called `file/member`.
-    Raises CorruptFileError, after what could be read before the damage.
+    An archive's members are read one after the other, whatever their names; a member is called `file/member`,
+    and left out if it is in `skip`. Raises CorruptFileError, after what could be read before the damage.
     """
     with path.open("rb") as file:
         start = file.read(4)
     try:
         if start.startswith(_ZIP):
-            yield from _zip_blocks(path)
+            yield from _zip_blocks(path, skip)
         elif start.startswith(_GZIP):
             with gzip.open(path) as stream:
                 yield from _line_blocks(stream, path.name)
@@ -45,13 +45,13 @@ def blocks(path: Path) -> Iterator[tuple[str, list[bytes]]]:
         raise CorruptFileError(f"{path.name} is cut off or damaged.") from error
 
 
-def _zip_blocks(path: Path) -> Iterator[tuple[str, list[bytes]]]:
+def _zip_blocks(path: Path, skip: Collection[str]) -> Iterator[tuple[str, list[bytes]]]:
     damaged = []
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
-            if member.is_dir():
-                continue
             name = f"{path.name}/{member.filename}"
+            if member.is_dir() or name in skip:
+                continue
             try:
                 with archive.open(member) as stream:
                     yield from _line_blocks(stream, name)

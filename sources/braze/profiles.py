@@ -59,13 +59,15 @@ class Group:
 
     `tables` has a warehouse table (as declared, with hashed columns as text and unknown fields added) and its
     rows. `members` is an Arrow array of the profiles' `braze_id`, hashed if the rules say so. `finished`
-    lists the files whose last line is in this group; `corrupt` a sentence for each of them that could not be
-    read to its end. `nested` names unknown top-level fields that are lists or objects: they were not read.
+    lists the files whose last line is in this group, `parts` the members (`file/member`) of others of which
+    that is so; `corrupt` a sentence for each file that could not be read to its end. `nested` names unknown
+    top-level fields that are lists or objects: they were not read.
     """
 
     tables: list[tuple[Table, pa.Table]]
     members: pa.Array
     finished: tuple[Path, ...]
+    parts: tuple[str, ...]
     quarantined: tuple[Quarantined, ...]
     corrupt: tuple[str, ...]
     nested: tuple[str, ...]
@@ -84,6 +86,7 @@ class _Lines:
     size: int = 0
     spans: list[tuple[str, int, int]] = field(default_factory=list)
     finished: list[Path] = field(default_factory=list)
+    parts: list[str] = field(default_factory=list)
     corrupt: list[str] = field(default_factory=list)
 
     def add(self, file: str, first_number: int, lines: list[bytes]) -> None:
@@ -153,19 +156,24 @@ class ProfileShredder:
     ) -> None:
         self._duckdb.close()
 
-    def groups(self, files: Iterable[Path]) -> Iterator[Group]:
+    def groups(self, files: Iterable[Path], skip: Collection[str] = ()) -> Iterator[Group]:
         """The profiles of the files (plain, gzip or zip), some 20,000 at a time, in order.
 
+        `skip` names archive members (`file/member`) that are to be left out, being loaded already.
         A damaged file is named in `Group.corrupt`; what could be read of it, and all other files, are there.
         Raises ProfilesNotReadError.
         """
         gathered = _Lines()
         for path in files:
-            number: dict[str, int] = {}
+            part, number = "", 1
             try:
-                for name, lines in blocks(path):
-                    gathered.add(name, number.get(name, 1), lines)
-                    number[name] = number.get(name, 1) + len(lines)
+                for name, lines in blocks(path, skip):
+                    if part and name != part:
+                        gathered.parts.append(part)
+                        number = 1
+                    part = name
+                    gathered.add(name, number, lines)
+                    number += len(lines)
                     if gathered.full():
                         yield self._shredded(gathered)
                         gathered = _Lines()
@@ -190,6 +198,7 @@ class ProfileShredder:
             tables,
             members.combine_chunks(),
             tuple(gathered.finished),
+            tuple(gathered.parts),
             quarantined,
             tuple(gathered.corrupt),
             tuple(nested),
