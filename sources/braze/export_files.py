@@ -1,0 +1,173 @@
+"""Fetching an export's files: one archive at a URL, or many files in the customer's own bucket."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+from sources.braze.errors import BrazeError, ConfigurationError
+from sources.braze.export_jobs import ExportJob, owner_only
+
+ARCHIVE = "archive"
+"""What the one file of an export with a URL is called here: its own name is part of the secret."""
+
+_CHUNK = 64 << 10
+_TIMEOUT = (10, 90)
+_NOT_YET = (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
+_EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
+
+
+class StorageError(BrazeError):
+    """The bucket or the storage host does not give the files; the text names the setting."""
+
+
+def fetch_archive(session: requests.Session, job: ExportJob) -> bool:
+    """Fetch the archive of an export, or the rest of it after a cut. False as long as it is not there.
+
+    Storage answers 403 or 404 both before the archive is ready and after it has expired. Raises
+    `requests.RequestException` for a cut; the next call goes on behind what was received.
+    """
+    path = job.path(ARCHIVE)
+    known = job.file(ARCHIVE)
+    have = path.stat().st_size if known and path.exists() else 0
+    if known and have and have == known.size:
+        return True
+    # Without `auth`, requests would add what ~/.netrc holds for the host.
+    with session.get(
+        job.url or "",
+        headers=_range(have, known.etag if known else ""),
+        stream=True,
+        timeout=_TIMEOUT,
+        auth=lambda request: request,
+    ) as answer:
+        resumed = answer.status_code == HTTPStatus.PARTIAL_CONTENT and _starts_at(answer, have)
+        if answer.status_code != HTTPStatus.OK and not resumed:
+            if answer.status_code not in _NOT_YET and answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+                path.unlink(missing_ok=True)
+            return False
+        have = have if resumed else 0
+        size = have + int(answer.headers.get("Content-Length", 0))
+        job.note(ARCHIVE, size, answer.headers.get("ETag", ""))
+        _append(path, answer, have)
+    received = path.stat().st_size
+    if "Content-Length" not in answer.headers:
+        job.note(ARCHIVE, received)
+    elif received != size:
+        raise requests.ConnectionError("the download was cut")
+    return True
+
+
+def _range(have: int, etag: str) -> dict[str, str]:
+    headers = {"Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    if have and etag.startswith('"'):
+        headers["If-Range"] = etag
+    return headers
+
+
+def _starts_at(answer: requests.Response, position: int) -> bool:
+    return answer.headers.get("Content-Range", "").startswith(f"bytes {position}-")
+
+
+def _append(path: Path, answer: requests.Response, have: int) -> None:
+    with open(path, "ab" if have else "wb", opener=owner_only) as file:
+        for chunk in answer.iter_content(_CHUNK):
+            file.write(chunk)
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The customer's bucket: an fsspec file system, and the path in it under which Braze writes."""
+
+    files: Any
+    root: str
+    setting: str
+
+    def listing(self, job: ExportJob) -> dict[str, int]:
+        """Return path and size in bytes of the export's files so far, under any date folder."""
+        try:
+            self.files.invalidate_cache()
+            return {
+                path: int(known["size"])
+                for folder in self._folders(job)
+                for path, known in self.files.find(folder, detail=True).items()
+                if known["type"] == "file" and not path.endswith("/")
+            }
+        except Exception as error:
+            raise self._refused(error) from None
+
+    def fetch(self, remote: str, local: Path) -> None:
+        """Copy a file from the bucket, readable by the owner only."""
+        try:
+            with open(local, "wb", opener=owner_only):
+                pass
+            self.files.get_file(remote, str(local))
+        except Exception as error:
+            raise self._refused(error) from None
+
+    def _folders(self, job: ExportJob) -> Iterator[str]:
+        base = f"{self.root}/segment-export".lstrip("/") if self.root != "/" else "segment-export"
+        base = f"/{base}" if self.root.startswith("/") else base
+        # The global control group has an id of its own there, which Braze does not tell.
+        audiences = (
+            self._inside(base) if job.audience.is_control_group else [f"{base}/{job.audience.segment_id}"]
+        )
+        first = _first_date(job.object_prefix)
+        for audience in audiences:
+            for date in self._inside(audience):
+                if date.rpartition("/")[2] >= first:
+                    yield f"{date}/{job.object_prefix}"
+
+    def _inside(self, folder: str) -> list[str]:
+        try:
+            return [str(path).rstrip("/") for path in self.files.ls(folder, detail=False)]
+        except FileNotFoundError:
+            return []
+
+    def _refused(self, error: Exception) -> StorageError:
+        return StorageError(
+            f"The bucket in `export_bucket` ({self.setting}) could not be read ({type(error).__name__}). Check"
+            " its name, the credentials that the environment gives, and that they may list and read it."
+        )
+
+
+def open_bucket(export_bucket: str) -> Bucket:
+    """Open the setting `export_bucket`: s3://, gs://, az:// or any other fsspec URL.
+
+    Raises ConfigurationError where it is no such URL or its driver is not installed.
+    """
+    import fsspec
+
+    scheme = urlsplit(export_bucket).scheme
+    if not scheme:
+        raise ConfigurationError(
+            f"`export_bucket` is {export_bucket!r}: give it as s3://bucket, gs://bucket or az://container, with"
+            " a prefix behind it if there is one."
+        )
+    try:
+        files, root = fsspec.core.url_to_fs(export_bucket, use_listings_cache=False)
+    except ImportError:
+        extra = _EXTRAS.get(scheme)
+        cure = f": pip install 'braze-elt[{extra}]'." if extra else "."
+        raise ConfigurationError(
+            f"`export_bucket` is on {scheme}://, whose driver is not installed{cure}"
+        ) from None
+    except ValueError:
+        raise ConfigurationError(f"`export_bucket` is on {scheme}://, which is not known.") from None
+    return Bucket(files, str(root).rstrip("/"), export_bucket)
+
+
+def _first_date(object_prefix: str) -> str:
+    """Return the earliest date folder to look into: the prefix ends in the epoch second of the request."""
+    ending = re.search(r"-(\d{1,11})$", object_prefix)
+    if not ending:
+        return ""
+    # Two days early, since the folder is in a zone of Braze's choosing.
+    return (datetime.fromtimestamp(int(ending[1]), UTC) - timedelta(days=2)).strftime("%Y-%m-%d")

@@ -1,0 +1,86 @@
+"""Profiles by external id: `POST users/export/ids`, fifty a request, written to files like an export's."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import orjson
+
+from sources.braze.answers import Json
+from sources.braze.client import Client
+from sources.braze.endpoints import USERS_EXPORT_IDS
+from sources.braze.export_fields import ExportFields
+from sources.braze.export_jobs import owner_only, private_folder
+
+IDS_PER_REQUEST = 50
+_REQUESTS_PER_FILE = 100
+_REQUESTS_AT_A_TIME = 32
+
+
+@dataclass(frozen=True)
+class IdsFile:
+    """Answers to some thousand ids.
+
+    `path` has the profiles as JSON lines and is to be removed once they are loaded. `unknown` has the ids
+    that Braze does not know: the id's place in the input, from 1, and the id, which is personal data: not for
+    logs.
+    """
+
+    path: Path
+    unknown: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True)
+class _Answered:
+    lines: bytes
+    unknown: frozenset[str]
+
+
+async def export_ids(
+    client: Client, external_ids: Iterable[str], fields: ExportFields, folder: Path
+) -> AsyncIterator[IdsFile]:
+    """Ask for the profiles of external ids, as many requests at a time as the client allows.
+
+    The ids are read as they are needed; empty ones are left out. Files come in the order of the input, in
+    `folder`, readable by the owner only. Raises the exceptions of `sources.braze.errors`.
+    """
+    private_folder(folder)
+    numbered = ((place, text.strip()) for place, text in enumerate(external_ids, 1))
+    batches = _batches((place, text) for place, text in numbered if text)
+    body = fields.body(USERS_EXPORT_IDS)
+    places = asyncio.Semaphore(_REQUESTS_AT_A_TIME)
+
+    async def ask(batch: list[tuple[int, str]]) -> _Answered:
+        async with places:
+            ids = {"external_ids": [external_id for _, external_id in batch]}
+            return await client.post(USERS_EXPORT_IDS, body | ids, _answered)
+
+    number = 0
+    while gathered := list(islice(batches, _REQUESTS_PER_FILE)):
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(ask(batch)) for batch in gathered]
+        answers = [task.result() for task in tasks]
+        number += 1
+        path = folder / f"ids-{number}.ndjson"
+        with open(path, "wb", opener=owner_only) as file:
+            file.writelines(answer.lines for answer in answers)
+        unknown = (
+            (place, external_id)
+            for batch, answer in zip(gathered, answers, strict=True)
+            for place, external_id in batch
+            if external_id in answer.unknown
+        )
+        yield IdsFile(path, tuple(unknown))
+
+
+def _answered(answer: Json) -> _Answered:
+    lines = b"".join(orjson.dumps(user) + b"\n" for user in answer.get("users") or [])
+    return _Answered(lines, frozenset(map(str, answer.get("invalid_user_ids") or [])))
+
+
+def _batches(numbered: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
+    iterator = iter(numbered)
+    while batch := list(islice(iterator, IDS_PER_REQUEST)):
+        yield batch

@@ -1,0 +1,76 @@
+"""Export files as lines: plain, gzip or zip, told apart by their content, streamed in bounded memory."""
+
+import gzip
+import zipfile
+import zlib
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Protocol
+
+_READ = 4 << 20
+_LONGEST_LINE = 64 << 20
+_GZIP = b"\x1f\x8b"
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+_BOM = b"\xef\xbb\xbf"
+
+
+class _Stream(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+class CorruptFileError(Exception):
+    """A file that is cut off or damaged. The text names the file, and the member of an archive."""
+
+
+def blocks(path: Path, skip: Collection[str] = ()) -> Iterator[tuple[str, list[bytes]]]:
+    """The lines of a file without their ends, some megabytes at a time, with the name they belong to.
+
+    An archive's members are read one after the other, whatever their names; a member is called `file/member`,
+    and left out if it is in `skip`. Raises CorruptFileError, after what could be read before the damage.
+    """
+    with path.open("rb") as file:
+        start = file.read(4)
+    try:
+        if start.startswith(_ZIP):
+            yield from _zip_blocks(path, skip)
+        elif start.startswith(_GZIP):
+            with gzip.open(path) as stream:
+                yield from _line_blocks(stream, path.name)
+        else:
+            with path.open("rb") as stream:
+                yield from _line_blocks(stream, path.name)
+    except zipfile.BadZipFile as error:
+        raise CorruptFileError(f"{path.name} is no complete zip archive.") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise CorruptFileError(f"{path.name} is cut off or damaged.") from error
+
+
+def _zip_blocks(path: Path, skip: Collection[str]) -> Iterator[tuple[str, list[bytes]]]:
+    damaged = []
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            name = f"{path.name}/{member.filename}"
+            if member.is_dir() or name in skip:
+                continue
+            try:
+                with archive.open(member) as stream:
+                    yield from _line_blocks(stream, name)
+            except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError):
+                damaged.append(name)
+    if damaged:
+        raise CorruptFileError(f"Cut off or damaged: {', '.join(damaged)}.")
+
+
+def _line_blocks(stream: _Stream, name: str) -> Iterator[tuple[str, list[bytes]]]:
+    rest = b""
+    first = True
+    while chunk := stream.read(_READ):
+        if first:
+            chunk, first = chunk.removeprefix(_BOM), False
+        *lines, rest = (rest + chunk).split(b"\n")
+        if lines:
+            yield name, lines
+        if len(rest) > _LONGEST_LINE:
+            raise CorruptFileError(f"{name} has a line of over than {_LONGEST_LINE >> 20} MB.")
+    if rest:
+        yield name, [rest]

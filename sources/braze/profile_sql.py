@@ -1,0 +1,331 @@
+# ruff: noqa: S608 - names and literals come from the declarations, or are quoted by `_name` and `_literal`
+"""The SQL that cuts profiles into tables, generated from `profile_tables`: strings in, strings out.
+
+DuckDB reads each line of an export into `profiles` (one row per profile, nested lists still nested) and from
+there into one query per table. Every scalar is read as text and cast with `try_cast`, since Braze promises no
+types: what does not fit becomes null. Text loses NUL characters, which no warehouse takes, and is null
+instead of empty.
+"""
+
+import json
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from typing import Any
+
+from sources.braze.model import ALL, Column, Table, Type
+from sources.braze.pii import Action, PiiRules
+from sources.braze.profile_tables import (
+    CUSTOM_ATTRIBUTES,
+    PROFILE_LISTS,
+    TOMBSTONE,
+    USER_CUSTOM_ATTRIBUTES,
+    USERS,
+    ProfileRows,
+)
+
+UNNAMED = "(unnamed)"
+"""Stands for a custom attribute's name that is empty, since no key is ever empty."""
+
+_SQL_TYPES = {
+    Type.TEXT: "VARCHAR",
+    Type.BIGINT: "BIGINT",
+    Type.DOUBLE: "DOUBLE",
+    Type.BOOL: "BOOLEAN",
+    Type.DATE: "DATE",
+    Type.TIMESTAMP: "TIMESTAMPTZ",
+    Type.JSON: "VARCHAR",
+}
+
+MACROS = (
+    "CREATE OR REPLACE TEMP MACRO as_text(value) AS nullif(replace(value, chr(0), ''), '')",
+    # An escaped backslash is matched first, so that a "u0000" behind it stays.
+    r"CREATE OR REPLACE TEMP MACRO as_json(value) AS CASE WHEN contains(value, '\u0000')"
+    r" THEN regexp_replace(value, '(\\\\)|\\u0000', '\1', 'g') ELSE nullif(value, 'null') END",
+    # The pattern keeps "infinity" and "epoch" out; the second cast is for offsets such as " +0000", "-5:00".
+    "CREATE OR REPLACE TEMP MACRO as_instant(value) AS CASE WHEN value LIKE '____-__-__%' THEN"
+    " coalesce(try_cast(value AS TIMESTAMPTZ), try_cast(regexp_replace("
+    r"value, ' ?([+-])(\d{1,2}):?(\d\d)$', '\1\2:\3') AS TIMESTAMPTZ)) END",
+    "CREATE OR REPLACE TEMP MACRO as_date(value) AS"
+    " CASE WHEN value LIKE '____-__-__%' THEN try_cast(value AS DATE) END",
+    "CREATE OR REPLACE TEMP MACRO as_double(value) AS"
+    " CASE WHEN isfinite(try_cast(value AS DOUBLE)) THEN try_cast(value AS DOUBLE) END",
+)
+"""What a connection must run before the statements below; `pii.install_hmac` as well where a rule hashes."""
+
+LIST_FIELDS = tuple(dict.fromkeys(rows.field for rows in PROFILE_LISTS))
+KNOWN_FIELDS = frozenset({*(column.name for column in USERS.columns), *LIST_FIELDS, CUSTOM_ATTRIBUTES})
+
+TOP_LEVEL_KEYS = "SELECT DISTINCT unnest(TRY(json_keys(line))) AS name FROM lines ORDER BY name"
+"""The names of all top-level fields in `lines`."""
+
+NOT_PROFILES = "SELECT seq FROM profiles WHERE braze_id IS NULL ORDER BY seq"
+"""Which lines are not JSON objects with a `braze_id`."""
+
+FORGET_OTHERS = (
+    "DELETE FROM profiles WHERE braze_id IS NULL OR md5_number(braze_id) IN (SELECT id FROM seen)"
+    " OR seq NOT IN (SELECT max(seq) FROM profiles WHERE braze_id IS NOT NULL GROUP BY braze_id)"
+)
+"""Keep each profile once, and not those of earlier groups, which `seen` holds."""
+
+REMEMBER = "INSERT INTO seen SELECT md5_number(braze_id) FROM profiles"
+
+_PLAUSIBLE_FIELD = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+
+def profiles_statement(rules: PiiRules, unknown: Iterable[str] = ()) -> str:
+    """Read `lines` (seq, line) into `profiles`, a row per line, null where it is not a profile.
+
+    The columns are `seq`, those of `users` with the rules applied, and the nested lists as sent. `unknown`
+    names further top-level fields to read as text.
+    """
+    unknown = list(unknown)
+    columns = [
+        f"{_value('parsed', c.name, c, rules.action(c.name))} AS {_name(c.name)}" for c in USERS.columns
+    ]
+    columns += [f"{_other_scalar(_name(name))} AS {_name(name)}" for name in unknown]
+    columns += [f"{_list(name)} AS {_name(name)}" for name in LIST_FIELDS]
+    columns.append(f"parsed.{_name(CUSTOM_ATTRIBUTES)} AS {_name(CUSTOM_ATTRIBUTES)}")
+    shape = _literal(json.dumps(_shape(unknown)))
+    return (
+        f"CREATE OR REPLACE TEMP TABLE profiles AS SELECT seq, {', '.join(columns)} FROM (SELECT seq,"
+        f" json_transform(CASE WHEN json_valid(line) THEN line END, {shape}) AS parsed FROM lines)"
+    )
+
+
+def is_unknown_field(name: str) -> bool:
+    """Whether a top-level key is a field that this version does not know, rather than free text."""
+    return name not in KNOWN_FIELDS and _PLAUSIBLE_FIELD.fullmatch(name) is not None
+
+
+def filled_counts(unknown: Iterable[str]) -> str:
+    """One row: per unknown field, how many of `profiles` have text in it."""
+    return f"SELECT {', '.join(f'count({_name(name)})' for name in unknown)} FROM profiles"
+
+
+def users_query(table: Table) -> str:
+    """The rows of `users` from `profiles`."""
+    return f"SELECT {', '.join(_name(column.name) for column in table.columns)} FROM profiles"
+
+
+def rows_query(rows: ProfileRows, rules: PiiRules) -> str:
+    """The rows of a nested list's table from `profiles`, each key once, and tombstones where due."""
+    table = rows.table
+    values = [_column(rows, column, rules) for column in rows.value_columns]
+    if table.history:
+        selected = f"SELECT seq, braze_id, {', '.join(values)} FROM ({_unnested(rows)})"
+        return _each_key_once(table, rows.newest, selected)
+    present = (
+        f"SELECT braze_id, position, {', '.join(values)}, NULL::BOOLEAN AS {TOMBSTONE}"
+        f" FROM ({_unnested(rows)}) WHERE element IS NOT NULL"
+    )
+    if rules.action(rows.field) is Action.DROP:
+        return _tombstones(table, "true", rules)
+    return f"{present} UNION ALL {_tombstones(table, f'coalesce(list_count({rows.field}), 0) = 0', rules)}"
+
+
+def attributes_query(rules: PiiRules) -> str:
+    """The rows of `user_custom_attributes` from `profiles`, each name once, and tombstones where due."""
+    if rules.action(CUSTOM_ATTRIBUTES) is Action.DROP:
+        return _tombstones(USER_CUSTOM_ATTRIBUTES, "true", rules)
+    objects = f"CASE WHEN json_type({CUSTOM_ATTRIBUTES}) = 'OBJECT' THEN {CUSTOM_ATTRIBUTES} END"
+    dropped = rules.attributes(Action.DROP)
+    kept = f"WHERE key NOT IN ({_literals(dropped)})" if dropped else ""
+    hashed = _hashed_attributes(rules)
+    hash_value = f"to_json({_hash_of_json('value')})::VARCHAR"
+    entries = (
+        f"SELECT seq, braze_id, coalesce(as_text(key), {_literal(UNNAMED)}) AS name,"
+        f" CASE WHEN {hashed} THEN 'VARCHAR' ELSE type END AS type,"
+        f" CASE WHEN {hashed} THEN {hash_value} ELSE value::VARCHAR END AS value, id"
+        f" FROM (SELECT seq, braze_id, {objects} AS attributes FROM profiles), json_each(attributes) {kept}"
+    )
+    present = (
+        "SELECT braze_id, name, CASE type WHEN 'VARCHAR' THEN 'string' WHEN 'NULL' THEN 'null'"
+        " WHEN 'BOOLEAN' THEN 'boolean' WHEN 'OBJECT' THEN 'object' WHEN 'ARRAY' THEN 'array' ELSE 'number'"
+        f" END AS type, coalesce(as_json(value), 'null') AS value, NULL::BOOLEAN AS {TOMBSTONE}"
+        f" FROM ({entries}) QUALIFY row_number() OVER (PARTITION BY seq, name ORDER BY id DESC) = 1"
+    )
+    remaining = (
+        f"list_filter(json_keys({objects}), lambda k: k NOT IN ({_literals(dropped)}))" if dropped else ""
+    )
+    none_left = f"coalesce(len({remaining or f'json_keys({objects})'}), 0) = 0"
+    return f"{present} UNION ALL {_tombstones(USER_CUSTOM_ATTRIBUTES, none_left, rules)}"
+
+
+def loaded_table(table: Table, rules: PiiRules, unknown: Iterable[str] = ()) -> Table:
+    """The table as it is loaded under the rules: hashed columns are text, unknown fields are columns."""
+    hashed = _hashed_columns(table, rules)
+    columns = tuple(
+        Column(c.name, Type.TEXT, f"{c.description}; hashed") if c.name in hashed else c
+        for c in table.columns
+    )
+    more = tuple(Column(name, Type.TEXT, "Profile field that this version does not know") for name in unknown)
+    return replace(table, columns=columns + more)
+
+
+def _hashed_columns(table: Table, rules: PiiRules) -> Collection[str]:
+    if table.name == USERS.name:
+        return {c.name for c in table.columns if rules.action(c.name) is Action.HASH}
+    rows = next((rows for rows in PROFILE_LISTS if rows.table.name == table.name), None)
+    nested = {c.name for c in rows.value_columns if _is_hashed(rows, c, rules)} if rows else set()
+    return nested | ({"braze_id"} if rules.action("braze_id") is Action.HASH else set())
+
+
+def _is_hashed(rows: ProfileRows, column: Column, rules: PiiRules) -> bool:
+    return any(rules.action(f"{rows.field}.{path}") is Action.HASH for path in rows.sources(column.name))
+
+
+def _shape(unknown: Iterable[str]) -> dict[str, Any]:
+    """What `json_transform` is to read from a line."""
+    shape: dict[str, Any] = {c.name: "JSON" if c.type is Type.JSON else "VARCHAR" for c in USERS.columns}
+    shape |= dict.fromkeys(unknown, "JSON")
+    shape |= {name: "JSON" if name in _MAYBE_OBJECTS else [_element_shape(name)] for name in LIST_FIELDS}
+    return shape | {CUSTOM_ATTRIBUTES: "JSON"}
+
+
+_MAYBE_OBJECTS = ("user_aliases",)
+"""Lists that Braze's field table calls an object: a single one is read as a list of it."""
+
+
+def _element_shape(list_field: str) -> dict[str, Any]:
+    shape: dict[str, Any] = {}
+    for rows in PROFILE_LISTS:
+        if rows.field != list_field:
+            continue
+        for path in (path for column in rows.value_columns for path in rows.sources(column.name)):
+            first, _, rest = path.partition(".")
+            if not rest:
+                shape[first] = "VARCHAR"
+            elif first == rows.entries:
+                shape[first] = "JSON"
+            elif first == rows.inner:
+                shape.setdefault(first, [{}])[0][rest] = "VARCHAR"
+            else:
+                shape.setdefault(first, {})[rest] = "VARCHAR"
+    return shape
+
+
+def _list(list_field: str) -> str:
+    if list_field not in _MAYBE_OBJECTS:
+        return f"parsed.{_name(list_field)}"
+    raw = f"parsed.{_name(list_field)}"
+    as_list = f"CASE WHEN json_type({raw}) = 'OBJECT' THEN '[' || {raw} || ']' ELSE {raw} END"
+    return f"json_transform({as_list}, {_literal(json.dumps([_element_shape(list_field)]))})"
+
+
+def _unnested(rows: ProfileRows) -> str:
+    """A query with a row per element: seq, braze_id, element, and position, inner_element or key, value."""
+    position = "" if rows.table.history else f", generate_subscripts({rows.field}, 1) AS position"
+    elements = f"SELECT seq, braze_id, unnest({rows.field}) AS element{position} FROM profiles"
+    if rows.inner:
+        return (
+            f"SELECT seq, braze_id, element, unnest(element.{rows.inner}) AS inner_element FROM ({elements})"
+        )
+    if rows.entries:
+        entries = f"CASE WHEN json_type(element.{rows.entries}) = 'OBJECT' THEN element.{rows.entries} END"
+        objects = f"SELECT seq, braze_id, element, {entries} AS entries FROM ({elements})"
+        return (
+            f"SELECT seq, braze_id, element, key, value ->> '$' AS value FROM ({objects}), json_each(entries)"
+        )
+    return elements
+
+
+def _column(rows: ProfileRows, column: Column, rules: PiiRules) -> str:
+    found = [
+        _value(*_place(rows, path), column, rules.action(f"{rows.field}.{path}"))
+        for path in rows.sources(column.name)
+    ]
+    return f"coalesce({', '.join(found)}) AS {_name(column.name)}"
+
+
+def _place(rows: ProfileRows, path: str) -> tuple[str, str]:
+    """The SQL of the struct that holds the path, and the field's name in it."""
+    first, _, rest = path.partition(".")
+    if not rest:
+        return "element", path
+    if first == rows.inner:
+        return "inner_element", rest
+    if first == rows.entries:
+        return "", rest
+    return f"element.{_name(first)}", rest
+
+
+def _value(struct: str, name: str, column: Column, action: Action | None) -> str:
+    """A field as its column's type, with the rule applied."""
+    if action is Action.DROP:
+        return f"NULL::{_SQL_TYPES[column.type]}"
+    raw = f"{struct}.{_name(name)}" if struct else _name(name)
+    if action is Action.HASH:
+        return f"pii_hash(as_text({raw}::VARCHAR))"
+    return _typed(raw, column.type)
+
+
+def _typed(raw: str, kind: Type) -> str:
+    match kind:
+        case Type.TEXT:
+            return f"as_text({raw})"
+        case Type.JSON:
+            return f"as_json({raw}::VARCHAR)"
+        case Type.TIMESTAMP:
+            return f"as_instant({raw})"
+        case Type.DATE:
+            return f"as_date({raw})"
+        case Type.DOUBLE:
+            return f"as_double({raw})"
+        case _:
+            return f"try_cast({raw} AS {_SQL_TYPES[kind]})"
+
+
+def _other_scalar(name: str) -> str:
+    nested = f"json_type(parsed.{name}) IN ('OBJECT', 'ARRAY')"
+    return f"CASE WHEN {nested} THEN NULL ELSE as_text(parsed.{name} ->> '$') END"
+
+
+def _each_key_once(table: Table, newest: str | None, selected: str) -> str:
+    keys = [_name(key) for key in table.key if key != "braze_id"]
+    named = " AND ".join(f"{key} IS NOT NULL" for key in keys)
+    order = f" ORDER BY {_name(newest)} DESC NULLS LAST" if newest else ""
+    return (
+        f"SELECT {', '.join(_name(column.name) for column in table.columns)} FROM ({selected}) WHERE {named}"
+        f" QUALIFY row_number() OVER (PARTITION BY {', '.join(['seq', *keys])}{order}) = 1"
+    )
+
+
+def _tombstones(table: Table, condition: str, rules: PiiRules) -> str:
+    """A row for each profile that has none in the table; keys beyond the profile's are filled, never null."""
+    values = []
+    for column in loaded_table(table, rules).columns:
+        if column.name == "braze_id":
+            value = "braze_id"
+        elif column.name == TOMBSTONE:
+            value = "true"
+        elif column.name in table.key:
+            value = "0" if column.type is Type.BIGINT else _literal(ALL)
+        else:
+            value = f"NULL::{_SQL_TYPES[column.type]}"
+        values.append(f"{value} AS {_name(column.name)}")
+    return f"SELECT {', '.join(values)} FROM profiles WHERE {condition}"
+
+
+def _hashed_attributes(rules: PiiRules) -> str:
+    """The condition under which an attribute's value is hashed."""
+    if rules.action(CUSTOM_ATTRIBUTES) is Action.HASH:
+        return "type <> 'NULL'"
+    names = rules.attributes(Action.HASH)
+    return f"key IN ({_literals(names)}) AND type <> 'NULL'" if names else "false"
+
+
+def _hash_of_json(value: str) -> str:
+    return f"pii_hash(replace({value} ->> '$', chr(0), ''))"
+
+
+def _name(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _literals(texts: Iterable[str]) -> str:
+    return ", ".join(_literal(text) for text in texts)

@@ -1,0 +1,307 @@
+"""Exported profiles, from files of JSON lines to Arrow tables, cut by DuckDB in bounded memory.
+
+No Python loop touches a profile: lines go to DuckDB in groups, and the statements of `profile_sql` make of a
+group one Arrow table per warehouse table, with the `pii` rules applied. No value of a profile is in any
+error.
+"""
+
+import os
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import duckdb
+import pyarrow as pa
+
+from sources.braze import profile_sql as sql
+from sources.braze.model import Table, Type
+from sources.braze.pii import PiiRules, install_hmac
+from sources.braze.profile_files import CorruptFileError, blocks
+from sources.braze.profile_tables import CUSTOM_ATTRIBUTES, PROFILE_LISTS, USER_CUSTOM_ATTRIBUTES, USERS
+
+GROUP_PROFILES = 20_000
+GROUP_BYTES = 32 << 20
+_SCAN_ROWS = 1024
+"""Rows per Arrow chunk: what DuckDB hands to one thread at a time."""
+
+_ARROW_TYPES = {
+    Type.TEXT: pa.string(),
+    Type.BIGINT: pa.int64(),
+    Type.DOUBLE: pa.float64(),
+    Type.BOOL: pa.bool_(),
+    Type.DATE: pa.date32(),
+    Type.TIMESTAMP: pa.timestamp("us", tz="UTC"),
+    Type.JSON: pa.string(),
+}
+
+
+class ProfilesNotReadError(Exception):
+    """DuckDB could not cut a group of profiles. The text names files, and holds no value of a profile."""
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """Lines of a file that are no JSON object with a `braze_id`, by their numbers, from 1.
+
+    `kept_in` holds `number<TAB>line` per line, as received: personal data, readable by the owner only.
+    """
+
+    file: str
+    numbers: tuple[int, ...]
+    kept_in: Path
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some thousand profiles as rows.
+
+    `tables` has a warehouse table (as declared, with hashed columns as text and unknown fields added) and its
+    rows. `members` is an Arrow array of the profiles' `braze_id`, hashed if the rules say so. `finished`
+    lists the files whose last line is in this group, `parts` the members (`file/member`) of others of which
+    that is so; `corrupt` a sentence for each file that could not be read to its end. `nested` names unknown
+    top-level fields that are lists or objects: they were not read.
+    """
+
+    tables: list[tuple[Table, pa.Table]]
+    members: pa.Array
+    finished: tuple[Path, ...]
+    parts: tuple[str, ...]
+    quarantined: tuple[Quarantined, ...]
+    corrupt: tuple[str, ...]
+    nested: tuple[str, ...]
+
+    @property
+    def profiles(self) -> int:
+        """How many profiles there are."""
+        return len(self.members)
+
+
+@dataclass
+class _Lines:
+    """Lines gathered for a group, and where they came from."""
+
+    lines: list[bytes] = field(default_factory=list)
+    size: int = 0
+    spans: list[tuple[str, int, int]] = field(default_factory=list)
+    finished: list[Path] = field(default_factory=list)
+    parts: list[str] = field(default_factory=list)
+    corrupt: list[str] = field(default_factory=list)
+
+    def add(self, file: str, first_number: int, lines: list[bytes]) -> None:
+        self.spans.append((file, len(self.lines), first_number))
+        self.lines += lines
+        self.size += sum(map(len, lines))
+
+    def full(self) -> bool:
+        return len(self.lines) >= GROUP_PROFILES or self.size >= GROUP_BYTES
+
+    def places(self, indexes: Iterable[int]) -> dict[str, list[tuple[int, int]]]:
+        """Of ascending line indexes: per file, the line's number in the file and its index."""
+        places: dict[str, list[tuple[int, int]]] = {}
+        span = 0
+        for index in indexes:
+            while span + 1 < len(self.spans) and self.spans[span + 1][1] <= index:
+                span += 1
+            file, start, first_number = self.spans[span]
+            places.setdefault(file, []).append((first_number + index - start, index))
+        return places
+
+
+class ProfileShredder:
+    """Cuts profiles into tables.
+
+    `workspace` is a folder for quarantine files and for what DuckDB writes when memory is short, all of it
+    personal data; the caller removes it. `fields` are the requested profile fields (`custom_attributes.x`
+    counts as `custom_attributes`): tables of others are left alone; None means all. `memory_limit` (DuckDB's
+    notation) bounds DuckDB, to which the lines of one group come on top.
+
+    A profile that occurs twice is one row: within a group the last one counts, and what an earlier group of
+    the same shredder had is not given again.
+    """
+
+    def __init__(
+        self,
+        workspace: Path,
+        rules: PiiRules | None = None,
+        fields: Collection[str] | None = None,
+        memory_limit: str = "384MB",
+        threads: int | None = None,
+    ) -> None:
+        self._workspace = workspace
+        self._rules = rules or PiiRules()
+        self._fields = None if fields is None else {name.partition(".")[0] for name in fields}
+        _make_private_folder(workspace)
+        self._duckdb = duckdb.connect(
+            config={
+                "memory_limit": memory_limit,
+                "temp_directory": str(workspace / "duckdb"),
+                "threads": threads or os.cpu_count() or 1,
+                "preserve_insertion_order": False,
+            }
+        )
+        self._duckdb.execute("SET TimeZone = 'UTC'")
+        for macro in sql.MACROS:
+            self._duckdb.execute(macro)
+        install_hmac(self._duckdb, self._rules.key)
+        self._duckdb.execute("CREATE TEMP TABLE seen (id UHUGEINT)")
+        self._queries = list(self._table_queries())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._duckdb.close()
+
+    def groups(self, files: Iterable[Path], skip: Collection[str] = ()) -> Iterator[Group]:
+        """The profiles of the files (plain, gzip or zip), some 20,000 at a time, in order.
+
+        `skip` names archive members (`file/member`) that are to be left out, being loaded already.
+        A damaged file is named in `Group.corrupt`; what could be read of it, and all other files, are there.
+        Raises ProfilesNotReadError.
+        """
+        gathered = _Lines()
+        for path in files:
+            part, number = "", 1
+            try:
+                for name, lines in blocks(path, skip):
+                    if part and name != part:
+                        gathered.parts.append(part)
+                        number = 1
+                    part = name
+                    gathered.add(name, number, lines)
+                    number += len(lines)
+                    if gathered.full():
+                        yield self._shredded(gathered)
+                        gathered = _Lines()
+            except CorruptFileError as error:
+                gathered.corrupt.append(str(error))
+            gathered.finished.append(path)
+        if gathered.lines or gathered.finished:
+            yield self._shredded(gathered)
+
+    def _shredded(self, gathered: _Lines) -> Group:
+        try:
+            quarantined, scalars, nested = self._read(gathered)
+            tables = [self._rows(table, query) for table, query in [self._users(scalars), *self._queries]]
+            members = self._duckdb.sql("SELECT braze_id FROM profiles").to_arrow_table().column(0)
+        except duckdb.Error as error:
+            files = ", ".join(dict.fromkeys(name for name, _, _ in gathered.spans))
+            # DuckDB quotes the text it stumbles over, so its own words stay out, and out of the traceback.
+            raise ProfilesNotReadError(
+                f"DuckDB could not read profiles of {files} ({type(error).__name__})."
+            ) from None
+        return Group(
+            tables,
+            members.combine_chunks(),
+            tuple(gathered.finished),
+            tuple(gathered.parts),
+            quarantined,
+            tuple(gathered.corrupt),
+            tuple(nested),
+        )
+
+    def _read(self, gathered: _Lines) -> tuple[tuple[Quarantined, ...], list[str], list[str]]:
+        """Fill `profiles` from the lines, and let go of these.
+
+        Gives the lines that are no profiles, and the unknown fields: those with scalars, and the others.
+        """
+        self._duckdb.register("lines", _arrow_lines(gathered.lines))
+        try:
+            unknown = self._unknown_fields()
+            self._duckdb.execute(sql.profiles_statement(self._rules, unknown))
+        finally:
+            self._duckdb.unregister("lines")
+        quarantined = self._quarantine(gathered, self._column(sql.NOT_PROFILES))
+        gathered.lines.clear()
+        self._duckdb.execute(sql.FORGET_OTHERS)
+        self._duckdb.execute(sql.REMEMBER)
+        return quarantined, *self._unknown_scalars(unknown)
+
+    def _users(self, unknown: list[str]) -> tuple[Table, str]:
+        table = sql.loaded_table(USERS, self._rules, unknown)
+        return table, sql.users_query(table)
+
+    def _table_queries(self) -> Iterator[tuple[Table, str]]:
+        if self._requested(CUSTOM_ATTRIBUTES):
+            table = sql.loaded_table(USER_CUSTOM_ATTRIBUTES, self._rules)
+            yield table, sql.attributes_query(self._rules)
+        for rows in PROFILE_LISTS:
+            if self._requested(rows.field):
+                yield sql.loaded_table(rows.table, self._rules), sql.rows_query(rows, self._rules)
+
+    def _requested(self, profile_field: str) -> bool:
+        return self._fields is None or profile_field in self._fields
+
+    def _unknown_fields(self) -> list[str]:
+        return [name for name in map(str, self._column(sql.TOP_LEVEL_KEYS)) if sql.is_unknown_field(name)]
+
+    def _unknown_scalars(self, unknown: list[str]) -> tuple[list[str], list[str]]:
+        """Those of the unknown fields that hold a scalar somewhere in the group, and the others."""
+        if not unknown:
+            return [], []
+        counts = self._duckdb.sql(sql.filled_counts(unknown)).fetchall()[0]
+        scalars = [name for name, count in zip(unknown, counts, strict=True) if count]
+        return scalars, [name for name in unknown if name not in scalars]
+
+    def _rows(self, table: Table, query: str) -> tuple[Table, pa.Table]:
+        return table, self._duckdb.sql(query).to_arrow_table().cast(arrow_schema(table))
+
+    def _column(self, query: str) -> list[object]:
+        return [row[0] for row in self._duckdb.sql(query).fetchall()]
+
+    def _quarantine(self, gathered: _Lines, bad: list[object]) -> tuple[Quarantined, ...]:
+        indexes = [int(str(index)) for index in bad if gathered.lines[int(str(index))].strip()]
+        found = []
+        for file, places in gathered.places(indexes).items():
+            path = self._workspace / (file.replace("/", "_") + ".quarantine")
+            with open(path, "ab", opener=_owner_only) as kept:
+                kept.writelines(b"%d\t%b\n" % (number, gathered.lines[index]) for number, index in places)
+            found.append(Quarantined(file, tuple(number for number, _ in places), path))
+        return tuple(found)
+
+
+def arrow_schema(table: Table) -> pa.Schema:
+    """The Arrow schema of a table: its columns in order, keys not nullable."""
+    return pa.schema(
+        pa.field(column.name, _ARROW_TYPES[column.type], nullable=column.name not in table.key)
+        for column in table.columns
+    )
+
+
+def _arrow_lines(lines: list[bytes]) -> pa.Table:
+    """Lines as `seq` and `line`; a line that is not UTF-8 is null."""
+    chunks = [_text_array(lines[start : start + _SCAN_ROWS]) for start in range(0, len(lines), _SCAN_ROWS)]
+    return pa.table(
+        {
+            "seq": pa.array(range(len(lines)), pa.int32()),
+            "line": pa.chunked_array(chunks, pa.large_string()),
+        }
+    )
+
+
+def _text_array(lines: list[bytes]) -> pa.Array:
+    try:
+        return pa.array(lines, pa.large_string())
+    except pa.ArrowInvalid:
+        return pa.array([line if _is_utf8(line) else None for line in lines], pa.large_string())
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _make_private_folder(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+
+
+def _owner_only(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -1,0 +1,499 @@
+import asyncio
+import functools
+import io
+import json
+import os
+import re
+import stat
+import zipfile
+from itertools import count
+
+import boto3
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from moto.server import ThreadedMotoServer
+
+from sources.braze import exports as exports_module
+from sources.braze.client import Client
+from sources.braze.errors import ConfigurationError
+from sources.braze.export_fields import export_fields
+from sources.braze.export_files import open_bucket
+from sources.braze.export_ids import export_ids
+from sources.braze.export_jobs import Audience, find_job
+from sources.braze.exports import AllArrived, Arrived, Exports, ExportSettings, ExportTimeoutError, Failed
+from sources.braze.profile_tables import GLOBAL_CONTROL_GROUP, GLOBAL_CONTROL_GROUP_MEMBERS
+from sources.braze.profiles import ProfileShredder
+
+SEGMENT = Audience("seg-1")
+PREFIX = "11111111-2222-3333-4444-555555555555-1788220800"
+FAST = {"first_poll": 0.01, "longest_poll": 0.02}
+
+
+def in_a_loop(test):
+    """Run an async test."""
+
+    @functools.wraps(test)
+    def run_it(**fixtures):
+        asyncio.run(test(**fixtures))
+
+    return run_it
+
+
+def profile_lines(first, last):
+    return "".join(
+        json.dumps({"braze_id": f"b{i}", "email": f"p{i}@x.example"}) + "\n" for i in range(first, last)
+    )
+
+
+def archive(*parts):
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as opened:
+        for number, part in enumerate(parts):
+            opened.writestr(f"{number}.txt", part)
+    return written.getvalue()
+
+
+class Braze:
+    """Braze's export endpoints and its storage on loopback: what to answer next is data."""
+
+    def __init__(self, content=b"", url=True):
+        self.content = content
+        self.url = url
+        self.refusals = []  # statuses before the archive is there
+        self.cut_after = None
+        self.ranges = True
+        self.running = 0  # how many requests find an export running
+        self.requested = []
+        self.downloads = []
+        self.canceled = []
+
+    async def start(self, request):
+        self.requested.append((request.path, await request.json()))
+        if self.running:
+            self.running -= 1
+            limits = {
+                "X-RateLimit-Limit": "250000",
+                "X-RateLimit-Remaining": "249000",
+                "X-RateLimit-Reset": "1",
+            }
+            return web.json_response({"message": "Export already running"}, status=429, headers=limits)
+        url = f"{self.address}/storage/{len(self.requested)}.zip?signature=s3cret" if self.url else None
+        answer = {"message": "success", "object_prefix": PREFIX, "url": url}
+        return web.json_response(answer, status=201)
+
+    async def storage(self, request):
+        self.downloads.append(request)
+        if self.refusals:
+            return web.Response(status=self.refusals.pop(0))
+        start = 0
+        headers = {"ETag": '"v1"'}
+        if self.ranges and "Range" in request.headers:
+            start = int(re.fullmatch(r"bytes=(\d+)-", request.headers["Range"])[1])
+            headers["Content-Range"] = f"bytes {start}-{len(self.content) - 1}/{len(self.content)}"
+        rest = self.content[start:]
+        answer = web.StreamResponse(status=206 if start else 200, headers=headers)
+        answer.content_length = len(rest)
+        await answer.prepare(request)
+        if self.cut_after:
+            await answer.write(rest[: self.cut_after])
+            self.cut_after = None
+            request.transport.close()
+            return answer
+        await answer.write(rest)
+        return answer
+
+    async def cancel(self, request):
+        self.canceled.append(await request.json())
+        return web.json_response({"message": "success"})
+
+    async def ids(self, request):
+        asked = await request.json()
+        self.requested.append((request.path, asked))
+        known = [i for i in asked["external_ids"] if not i.startswith("no")]
+        users = [{"braze_id": f"b-{i}", "external_id": i} for i in known]
+        missing = [i for i in asked["external_ids"] if i.startswith("no")]
+        return web.json_response(
+            {"message": "success", "users": users, "invalid_user_ids": missing}, status=201
+        )
+
+    async def __aenter__(self):
+        app = web.Application()
+        app.router.add_post("/users/export/segment", self.start)
+        app.router.add_post("/users/export/global_control_group", self.start)
+        app.router.add_post("/users/export/ids", self.ids)
+        app.router.add_post("/export/segment/cancel", self.cancel)
+        app.router.add_get("/storage/{name}", self.storage)
+        self._server = TestServer(app, host="127.0.0.1")
+        await self._server.start_server()
+        self.address = str(self._server.make_url("")).rstrip("/")
+        self.client = Client(self.address, "key-1", backoff=0.01)
+        return self
+
+    async def __aexit__(self, *_):
+        await self.client.aclose()
+        await self._server.close()
+
+    def exports(self, folder, clock=None, fields=("email",), **settings):
+        known = {"clock": clock} if clock else {}
+        return Exports(
+            self.client, folder / "jobs", export_fields(fields), ExportSettings(**(FAST | settings)), **known
+        )
+
+
+def load(job, paths, warehouse):
+    with ProfileShredder(job.work_folder, fields=job.fields) as shredder:
+        for group in shredder.groups(paths, job.loaded_parts()):
+            for table, rows in group.tables:
+                warehouse.setdefault(table.name, []).extend(rows.to_pylist())
+            job.loaded(group.members, parts=group.parts, files=group.finished, damaged=bool(group.corrupt))
+
+
+def load_members(job, warehouse):
+    table, batches = job.members()
+    if table.parent:
+        warehouse[table.name] = []
+    for rows in batches:
+        warehouse.setdefault(table.name, []).extend(rows.to_pylist())
+    job.finish()
+    return table
+
+
+async def run(exports, audiences=(SEGMENT,), warehouse=None):
+    warehouse = {} if warehouse is None else warehouse
+    failed = []
+    async for event in exports.events(audiences):
+        match event:
+            case Arrived(job, path):
+                assert stat.S_IMODE(path.stat().st_mode) == 0o600
+                load(job, [path], warehouse)
+            case AllArrived(job):
+                load_members(job, warehouse)
+            case Failed():
+                failed.append(event)
+    return warehouse, failed
+
+
+def ids(rows):
+    return sorted(row["braze_id"] for row in rows)
+
+
+def left_behind(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+@in_a_loop
+async def test_an_archive_is_waited_for_fetched_loaded_and_forgotten(tmp_path):
+    async with Braze(archive(profile_lines(0, 1500), profile_lines(1500, 2300))) as braze:
+        braze.refusals = [403, 404, 503, 403]
+        warehouse, failed = await run(braze.exports(tmp_path))
+    assert not failed
+    assert len(warehouse["users"]) == 2300
+    assert ids(warehouse["segment_members"]) == ids(warehouse["users"])
+    ((_, body),) = braze.requested
+    assert body == {"segment_id": "seg-1", "fields_to_export": ["braze_id", "email"]}
+    assert not any("Authorization" in request.headers for request in braze.downloads)
+    assert not left_behind(tmp_path)
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+@in_a_loop
+async def test_a_cut_download_goes_on_behind_the_cut(tmp_path, ranges):
+    async with Braze(archive(os.urandom(200_000).hex(), profile_lines(0, 50))) as braze:
+        braze.cut_after, braze.ranges = 150_000, ranges
+        warehouse, failed = await run(braze.exports(tmp_path))
+    assert not failed
+    assert len(warehouse["users"]) == 50
+    sent = [request.headers.get("Range") for request in braze.downloads]
+    assert sent[0] is None
+    assert re.fullmatch(r"bytes=\d{3,}-", sent[1])
+
+
+@in_a_loop
+async def test_a_killed_run_goes_on_with_the_same_export(tmp_path):
+    async with Braze(archive(profile_lines(0, 30))) as braze:
+        braze.refusals = [403] * 1000
+        waiting = asyncio.create_task(run(braze.exports(tmp_path)))
+        while len(braze.downloads) < 3:
+            await asyncio.sleep(0.005)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert stat.S_IMODE((tmp_path / "jobs/seg-1/job.json").stat().st_mode) == 0o600
+        assert stat.S_IMODE((tmp_path / "jobs/seg-1").stat().st_mode) == 0o700
+        braze.refusals = []
+        warehouse, _ = await run(braze.exports(tmp_path))
+    assert len(warehouse["users"]) == 30
+    assert len(braze.requested) == 1
+
+
+@in_a_loop
+async def test_killed_while_loading_nothing_is_lost_and_loaded_members_are_not_read_again(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("sources.braze.profiles.GROUP_PROFILES", 10)
+    async with Braze(archive(*(profile_lines(i * 10, i * 10 + 10) for i in range(4)))) as braze:
+        async for event in braze.exports(tmp_path).events([SEGMENT]):
+            if isinstance(event, Arrived):
+                first = []
+                with ProfileShredder(event.job.work_folder) as shredder:
+                    for group, _ in zip(shredder.groups([event.path]), range(2), strict=False):
+                        first += group.members.to_pylist()
+                        event.job.loaded(group.members, parts=group.parts, files=group.finished)
+                break
+        second, _ = await run(braze.exports(tmp_path))
+    assert len(braze.requested) == len(braze.downloads) == 1
+    assert ids(second["segment_members"]) == sorted(f"b{i}" for i in range(40))
+    assert {*first, *ids(second["users"])} == {f"b{i}" for i in range(40)}
+    assert len(second["users"]) == 30
+    assert not left_behind(tmp_path)
+
+
+@in_a_loop
+async def test_403_after_the_urls_lifetime_means_a_new_export(tmp_path):
+    seconds = count(0, 3600)
+    async with Braze(archive(profile_lines(0, 5))) as braze:
+        braze.refusals = [403] * 5
+        warehouse, _ = await run(
+            braze.exports(tmp_path, clock=lambda: 1e9 + next(seconds), timeout_minutes=6000)
+        )
+    assert len(warehouse["users"]) == 5
+    assert len(braze.requested) == 2
+    assert {request.path for request in braze.downloads} == {"/storage/1.zip", "/storage/2.zip"}
+
+
+@in_a_loop
+async def test_an_export_that_never_comes_is_a_failure_and_is_resumed(tmp_path):
+    seconds = count(0, 60)
+    async with Braze(archive(profile_lines(0, 5))) as braze:
+        braze.refusals = [403] * 1000
+        exports = braze.exports(tmp_path, clock=lambda: 1e9 + next(seconds), timeout_minutes=10)
+        _, (failed,) = await run(exports)
+        assert isinstance(failed.error, ExportTimeoutError)
+        assert "export_timeout_minutes" in str(failed.error)
+        assert "s3cret" not in str(failed.error)
+        braze.refusals = []
+        warehouse, _ = await run(braze.exports(tmp_path, clock=lambda: 1e9 + next(seconds)))
+    assert len(warehouse["users"]) == 5
+    assert len(braze.requested) == 1
+
+
+@in_a_loop
+async def test_an_export_of_somebody_else_is_waited_for(tmp_path, caplog):
+    async with Braze(archive(profile_lines(0, 5))) as braze:
+        braze.running = 3
+        warehouse, failed = await run(braze.exports(tmp_path))
+    assert not failed
+    assert len(warehouse["users"]) == 5
+    assert len([record for record in caplog.records if "--cancel --segment seg-1" in record.message]) == 1
+
+
+@in_a_loop
+async def test_cancel(tmp_path):
+    async with Braze() as braze:
+        braze.refusals = [403] * 1000
+        exports = braze.exports(tmp_path, timeout_minutes=0)
+        await run(exports)
+        assert find_job(tmp_path / "jobs", SEGMENT)
+        await exports.cancel("seg-1")
+        assert braze.canceled == [{"segment_id": "seg-1"}]
+        assert not find_job(tmp_path / "jobs", SEGMENT)
+
+
+@in_a_loop
+async def test_other_fields_than_those_of_the_job_on_disk_mean_a_new_export(tmp_path):
+    async with Braze(archive(profile_lines(0, 5))) as braze:
+        braze.refusals = [403]
+        await run(braze.exports(tmp_path, timeout_minutes=0))
+        await run(braze.exports(tmp_path, fields=["country"]))
+    assert [body["fields_to_export"][-1] for _, body in braze.requested] == ["email", "country"]
+
+
+@in_a_loop
+async def test_segments_side_by_side_and_the_global_control_group(tmp_path):
+    control, segments = Audience(GLOBAL_CONTROL_GROUP), [Audience(f"s{i}") for i in range(6)]
+    async with Braze(archive(profile_lines(0, 5))) as braze:
+        warehouse, failed = await run(braze.exports(tmp_path, parallel=2), [control, *segments])
+    assert not failed
+    assert sorted(body.get("segment_id", "") for _, body in braze.requested) == [
+        "",
+        *(f"s{i}" for i in range(6)),
+    ]
+    (row, *_) = warehouse[GLOBAL_CONTROL_GROUP_MEMBERS.name]
+    assert row["segment_id"] == GLOBAL_CONTROL_GROUP
+
+
+@in_a_loop
+async def test_one_segment_that_fails_costs_that_segment(tmp_path, monkeypatch):
+    async with Braze(archive(profile_lines(0, 5))) as braze:
+        start = Braze.start
+
+        async def refuse_bad(self, request):
+            if (await request.json()).get("segment_id") == "bad":
+                return web.json_response({"message": "segment_id is not valid"}, status=400)
+            return await start(self, request)
+
+        monkeypatch.setattr(Braze, "start", refuse_bad)
+        async with Braze(archive(profile_lines(0, 5))) as picky:
+            warehouse, (failed,) = await run(picky.exports(tmp_path), [Audience("bad"), SEGMENT])
+    assert failed.audience == Audience("bad")
+    assert len(warehouse["users"]) == 5
+
+
+@in_a_loop
+async def test_a_damaged_archive_adds_members_and_removes_none(tmp_path):
+    content = bytearray(archive(profile_lines(0, 5), profile_lines(5, 10)))
+    content[50] ^= 0xFF
+    async with Braze(bytes(content)) as braze:
+        async for event in braze.exports(tmp_path).events([SEGMENT]):
+            if isinstance(event, Arrived):
+                load(event.job, [event.path], {})
+            else:
+                assert event.job.members()[0].parent is None
+                event.job.finish()
+    assert not left_behind(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def s3():
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    environment = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="exports")
+        yield client
+    server.stop()
+
+
+def key(name, date="2026-09-01", prefix=PREFIX):
+    return f"some/folder/segment-export/seg-1/{date}/{prefix}/{name}"
+
+
+@in_a_loop
+async def test_a_bucket_gives_files_slowly_under_any_date_and_late_ones_on_the_next_run(tmp_path, s3):
+    def put(name, first, last, **place):
+        s3.put_object(Bucket="exports", Key=key(name, **place), Body=archive(profile_lines(first, last)))
+
+    async with Braze(url=False) as braze:
+        put("other export", 900, 950, prefix="another-1788220800")
+        exports = braze.exports(tmp_path, bucket="s3://exports/some/folder", quiet_seconds=0.6)
+        warehouse = {}
+        running = asyncio.create_task(run(exports, warehouse=warehouse))
+        for number in range(3):
+            while len(warehouse.get("users", [])) < number * 100:
+                await asyncio.sleep(0.01)
+            date = "2026-09-01" if number < 2 else "2026-09-02"
+            await asyncio.to_thread(put, f"{number}.zip", number * 100, number * 100 + 100, date=date)
+        await running
+        assert ids(warehouse["segment_members"]) == sorted(f"b{i}" for i in range(300))
+        assert [path.name for path in left_behind(tmp_path)] == ["job.json"]
+        assert "@x.example" not in (tmp_path / "jobs/seg-1/job.json").read_text()
+
+        put("late.gz", 300, 310)
+        braze.url, braze.content = True, archive(profile_lines(0, 7))
+        late = {}
+        await run(exports, warehouse=late)
+    assert len(late["users"]) == 10 + 7
+    assert ids(late["segment_members"]) == sorted(f"b{i}" for i in range(7))
+    assert len(braze.requested) == 2
+
+
+@in_a_loop
+async def test_a_killed_bucket_export_does_not_load_twice(tmp_path, s3):
+    s3.put_object(Bucket="exports", Key="k/" + key("1"), Body=archive(profile_lines(0, 10)))
+    async with Braze(url=False) as braze:
+        settings = {"bucket": "s3://exports/k/some/folder", "quiet_seconds": 0.1}
+        async for event in braze.exports(tmp_path, **settings).events([SEGMENT]):
+            load(event.job, [event.path], {})
+            break
+        s3.put_object(Bucket="exports", Key="k/" + key("2"), Body=archive(profile_lines(10, 20)))
+        warehouse, _ = await run(braze.exports(tmp_path, **settings))
+    assert ids(warehouse["users"]) == sorted(f"b{i}" for i in range(10, 20))
+    assert ids(warehouse["segment_members"]) == sorted(f"b{i}" for i in range(20))
+    assert len(braze.requested) == 1
+
+
+@in_a_loop
+async def test_files_of_the_control_group_are_under_an_id_of_its_own(tmp_path):
+    folder = tmp_path / "bucket/segment-export/own-id/2026-09-01" / PREFIX
+    folder.mkdir(parents=True)
+    (folder / "a.txt").write_text(profile_lines(0, 5))
+    async with Braze(url=False) as braze:
+        exports = braze.exports(tmp_path, bucket=f"file://{tmp_path}/bucket", quiet_seconds=0.05)
+        warehouse, failed = await run(exports, [Audience(GLOBAL_CONTROL_GROUP)])
+    assert not failed
+    assert len(warehouse["users"]) == 5
+
+
+@in_a_loop
+async def test_a_bucket_that_is_not_set_or_not_readable_gets_a_sentence(tmp_path, s3):
+    async with Braze(url=False) as braze:
+        with pytest.raises(ConfigurationError, match="export_bucket"):
+            await run(braze.exports(tmp_path))
+        _, (failed,) = await run(braze.exports(tmp_path, bucket="s3://no-such-bucket", timeout_minutes=0))
+        assert "export_bucket" in str(failed.error) or "did not arrive" in str(failed.error)
+    for wrong, words in {
+        "my-bucket": "s3://",
+        "gs://b": r"braze-elt\[gcs\]",
+        "az://b": r"\[azure\]",
+        "xy://b": "xy",
+    }.items():
+        with pytest.raises(ConfigurationError, match=words):
+            open_bucket(wrong)
+
+
+@in_a_loop
+async def test_ids_fifty_at_a_time_with_the_unknown_reported_by_place(tmp_path):
+    asked = (f"no-{i}\n" if i % 100 == 0 else f"u{i}" for i in range(1, 2301))
+    async with Braze() as braze:
+        files = [
+            file async for file in export_ids(braze.client, asked, export_fields(["email"]), tmp_path / "w")
+        ]
+    bodies = [body for _, body in braze.requested]
+    assert [len(body["external_ids"]) for body in bodies] == [50] * 46
+    assert bodies[0]["fields_to_export"] == ["braze_id", "email"]
+    assert [item for file in files for item in file.unknown] == [
+        (i, f"no-{i}") for i in range(100, 2301, 100)
+    ]
+    assert all(stat.S_IMODE(file.path.stat().st_mode) == 0o600 for file in files)
+    with ProfileShredder(tmp_path / "s") as shredder:
+        assert sum(group.profiles for group in shredder.groups(file.path for file in files)) == 2300 - 23
+
+
+def test_fields():
+    assert export_fields([]).names[:2] == ("braze_id", "external_id")
+    single = export_fields(["custom_attributes.tier", "custom_attributes.a b"])
+    segment, control = Audience("s").endpoint, Audience(GLOBAL_CONTROL_GROUP).endpoint
+    assert single.body(segment)["custom_attributes_to_export"] == ["tier", "a b"]
+    assert "custom_attributes" in single.loaded(segment)
+    assert single.body(control) == {"fields_to_export": ["braze_id"]}
+    assert "custom_attributes_to_export" not in export_fields(
+        ["custom_attributes.a", "custom_attributes"]
+    ).body(segment)
+    assert export_fields(["push_tokens"]).loaded(control) == ("braze_id",)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        (["emial"], "email"),
+        (["email_opted_in_at"], "email_subscribe"),
+        (["devices.idfa"], "devices"),
+        ([f"custom_attributes.{i}" for i in range(501)], "500"),
+    ],
+)
+def test_fields_that_cannot_be_meant_get_a_sentence(fields, words):
+    with pytest.raises(ConfigurationError, match=words):
+        export_fields(fields)
+
+
+def test_the_lifetime_of_a_url_is_four_hours():
+    assert exports_module.URL_LIFETIME == 14400

@@ -1,0 +1,366 @@
+import gzip
+import json
+import stat
+import zipfile
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sources.braze import profiles
+from sources.braze.model import Type
+from sources.braze.pii import pii_rules
+from sources.braze.profile_tables import TABLES
+from sources.braze.profiles import ProfileShredder
+
+SECRET = "+49 1511 000"
+
+
+def write(path, *rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def shred(folder, *files, rules=None, fields=None):
+    """All rows by table, sorted, with the groups they came in."""
+    tables = {}
+    with ProfileShredder(folder / "work", rules, fields) as shredder:
+        groups = list(shredder.groups(files))
+    for group in groups:
+        for table, rows in group.tables:
+            tables.setdefault(table.name, []).extend(rows.to_pylist())
+    return {name: sorted(rows, key=repr) for name, rows in tables.items()}, groups
+
+
+FULL = {
+    "braze_id": "b1",
+    "appboy_id": "b1",
+    "external_id": "00000017",
+    "created_at": "2020-07-10 15:00:00.000 UTC",
+    "uninstalled_at": "2021-07-07T20:45:24.000+02:00",
+    "email": "a@example.com",
+    "phone": SECRET,
+    "dob": "1980-12-21",
+    "total_revenue": 65,
+    "random_bucket": 7,
+    "last_coordinates": [41.5, -87.25],
+    "last_name": "O'Brien\nJr.",
+    "first_name": "nul\0",
+    "home_city": "",
+    "custom_attributes": {
+        "a b.c": [1, {"x": None}],
+        "phone": SECRET,
+        "n": 1.5,
+        "none": None,
+        "": "",
+        "t": True,
+    },
+    "user_aliases": [{"alias_name": "x", "alias_label": "y"}],
+    "devices": [{"model": "m", "idfa": "id-a", "ad_tracking_enabled": False}, {"model": "m"}],
+    "push_tokens": [{"token": "tok", "provisionally_opted_in": None}],
+    "apps": [{"name": "web", "sessions": "77", "first_used": "2020-06-17T20:01:33.385Z"}],
+    "cards_clicked": [{"name": "card"}],
+    "custom_events": [{"name": "e", "first": "2020-06-17T20:01:33.385Z", "count": 3}],
+    "purchases": [{"name": "p", "count": 10}],
+    "campaigns_received": [
+        {
+            "name": "c",
+            "api_campaign_id": "c1",
+            "engaged": {"opened_email": True},
+            "multiple_converted": {"Primary - A": True, "B": False},
+        }
+    ],
+    "canvases_received": [
+        {"api_canvas_id": "v1", "steps_received": [{"api_canvas_step_id": "s1"}, {"name": "no id"}]}
+    ],
+}
+
+
+def test_every_field_lands_where_it_belongs(tmp_path):
+    tables, _ = shred(tmp_path, write(tmp_path / "a", FULL))
+    user = tables["users"][0]
+    assert user["created_at"] == datetime(2020, 7, 10, 15, tzinfo=UTC)
+    assert user["uninstalled_at"] == datetime(2021, 7, 7, 18, 45, 24, tzinfo=UTC)
+    assert (user["external_id"], user["total_revenue"], user["home_city"]) == ("00000017", 65.0, None)
+    assert (user["first_name"], user["last_name"]) == ("nul", "O'Brien\nJr.")
+    assert json.loads(user["last_coordinates"]) == [41.5, -87.25]
+    assert [
+        (a["name"], a["type"], json.loads(a["value"])) for a in tables["user_custom_attributes"]
+    ] == sorted(
+        [
+            ("a b.c", "array", [1, {"x": None}]),
+            ("phone", "string", SECRET),
+            ("n", "number", 1.5),
+            ("none", "null", None),
+            ("(unnamed)", "string", ""),
+            ("t", "boolean", True),
+        ]
+    )
+    assert [d["position"] for d in tables["user_devices"]] == [1, 2]
+    assert tables["user_apps"][0]["sessions"] == 77
+    assert tables["user_campaigns_received"][0]["opened_email"] is True
+    assert [(c["conversion_event"], c["converted"]) for c in tables["user_campaign_conversions"]] == [
+        ("B", False),
+        ("Primary - A", True),
+    ]
+    assert [s["api_canvas_step_id"] for s in tables["user_canvas_steps_received"]] == ["no id", "s1"]
+    assert all(tables.values())
+
+
+def test_a_profile_without_rows_leaves_a_tombstone_in_replaced_tables_only(tmp_path):
+    tables, _ = shred(
+        tmp_path, write(tmp_path / "a", {"braze_id": "b"}, {"braze_id": "c", "devices": [None]})
+    )
+    replaced = {table.name for table in TABLES if table.parent == ("braze_id",)}
+    assert {name for name, rows in tables.items() if rows} == replaced | {"users"}
+    assert {(row["braze_id"], row["_deleted"]) for row in tables["user_devices"]} == {
+        ("b", True),
+        ("c", True),
+    }
+
+
+def test_tables_of_fields_that_were_not_asked_for_are_left_alone(tmp_path):
+    tables, _ = shred(
+        tmp_path, write(tmp_path / "a", FULL), fields=["braze_id", "devices", "custom_attributes.n"]
+    )
+    assert set(tables) == {"users", "user_devices", "user_custom_attributes"}
+
+
+def test_unknown_scalars_become_columns_and_free_text_does_not(tmp_path):
+    rows = [{"braze_id": "a", "new_flag": True, "Free text!": "x", "new_list": [1]}, {"braze_id": "b"}]
+    tables, groups = shred(tmp_path, write(tmp_path / "a", *rows))
+    assert [row["new_flag"] for row in tables["users"]] == ["true", None]
+    assert not {"Free text!", "new_list"} & tables["users"][0].keys()
+    assert groups[0].nested == ("new_list",)
+
+
+def test_lines_that_are_no_profiles_are_kept_apart(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(
+        b'{"braze_id":"a"}\n{"braze_id":\n\n[1]\n{"email":"x"}\n\xff{}\n{"braze_id":"b"}\r\n"tail'
+    )
+    tables, (group,) = shred(tmp_path, path)
+    assert [row["braze_id"] for row in tables["users"]] == ["a", "b"]
+    (bad,) = group.quarantined
+    assert (bad.file, bad.numbers) == ("a.txt", (2, 4, 5, 6, 8))
+    assert bad.kept_in.read_bytes().splitlines()[3] == b"6\t\xff{}"
+    assert stat.S_IMODE(bad.kept_in.stat().st_mode) == 0o600
+    assert stat.S_IMODE(bad.kept_in.parent.stat().st_mode) == 0o700
+
+
+def test_line_numbers_count_per_file_across_groups(tmp_path, monkeypatch):
+    monkeypatch.setattr(profiles, "GROUP_PROFILES", 3)
+    monkeypatch.setattr("sources.braze.profile_files._READ", 40)
+    for name in "ab":
+        (tmp_path / name).write_text("".join(f'{{"braze_id":"{name}{i}"}}\n' for i in range(7)) + "bad\n")
+    tables, groups = shred(tmp_path, tmp_path / "a", tmp_path / "b")
+    assert len(groups) > 3
+    assert len(tables["users"]) == 14
+    assert [(q.file, q.numbers) for g in groups for q in g.quarantined] == [("a", (8,)), ("b", (8,))]
+    assert [path.name for group in groups for path in group.finished] == ["a", "b"]
+
+
+def test_a_profile_exported_twice_is_one_row(tmp_path, monkeypatch):
+    monkeypatch.setattr(profiles, "GROUP_PROFILES", 2)
+    twice = [
+        {"braze_id": "a", "email": "old", "apps": [{}, {}]},
+        {"braze_id": "a", "email": "new", "apps": [{}]},
+    ]
+    tables, groups = shred(tmp_path, write(tmp_path / "a", *twice), write(tmp_path / "b", twice[1]))
+    assert len(groups) == 2
+    assert [row["email"] for row in tables["users"]] == ["new"]
+    assert [row["position"] for row in tables["user_apps"]] == [1]
+    assert [member for group in groups for member in group.members.to_pylist()] == ["a"]
+
+
+def test_the_newest_of_two_rows_with_one_key_counts(tmp_path):
+    events = [{"name": "e", "last": f"2024-01-0{day}T00:00:00Z", "count": day} for day in (1, 3, 2)]
+    tables, _ = shred(
+        tmp_path, write(tmp_path / "a", {"braze_id": "a", "custom_events": [*events, {}, None]})
+    )
+    assert [row["count"] for row in tables["user_custom_events"]] == [3]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"braze_id":"a","devices":{"model":"m"},"custom_attributes":[1],"apps":"x","user_aliases":{"alias_name":"n"}}',
+        '{"braze_id":"a","braze_id":"a","custom_attributes":{"k":1,"k":2},"created_at":{"$time":"x"},"dob":"soon"}',
+        '{"braze_id":"a","custom_attributes":{"k":"x\\u0000","n":1e400},"apps":[1,"x",null,{"sessions":"many"}]}',
+        '{"braze_id":"a","random_bucket":99999999999999999999,"last_coordinates":"somewhere"}',
+    ],
+)
+def test_surprising_types_do_not_stop_a_file(tmp_path, line):
+    (tmp_path / "a").write_text(line)
+    tables, (group,) = shred(tmp_path, tmp_path / "a")
+    assert len(tables["users"]) == 1
+    assert not group.quarantined
+    names = [row["name"] for row in tables["user_custom_attributes"]]
+    assert len(names) == len(set(names))
+    assert "\\u0000" not in repr([row["value"] for row in tables["user_custom_attributes"]])
+
+
+def test_a_single_alias_may_come_as_an_object(tmp_path):
+    tables, _ = shred(tmp_path, write(tmp_path / "a", {"braze_id": "a", "user_aliases": {"alias_name": "n"}}))
+    assert [row["alias_name"] for row in tables["user_aliases"]] == ["n"]
+
+
+def test_archives_are_told_by_content_and_damage_costs_one_file(tmp_path):
+    lines = {name: f'{{"braze_id":"{name}"}}\n'.encode() for name in "zgpx"}
+    with zipfile.ZipFile(tmp_path / "one.gz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("folder/members of any name", lines["z"])
+        archive.writestr("second", lines["x"])
+    (tmp_path / "two.zip").write_bytes(gzip.compress(lines["g"]))
+    (tmp_path / "three").write_bytes(b"\xef\xbb\xbf" + lines["p"])
+    (tmp_path / "cut.gz").write_bytes(gzip.compress(lines["p"] * 1000)[:-20])
+    (tmp_path / "cut.zip").write_bytes((tmp_path / "one.gz").read_bytes()[:-30])
+    damaged = bytearray((tmp_path / "one.gz").read_bytes())
+    damaged[60] ^= 0xFF
+    (tmp_path / "crc.zip").write_bytes(damaged)
+    names = ["cut.gz", "cut.zip", "crc.zip", "one.gz", "two.zip", "three"]
+    tables, groups = shred(tmp_path, *(tmp_path / name for name in names))
+    assert [row["braze_id"] for row in tables["users"]] == sorted("zgpx")
+    assert [
+        next(name for name in names if name in sentence) for g in groups for sentence in g.corrupt
+    ] == names[:3]
+
+
+RULES = {
+    "email": "hash",
+    "phone": "drop",
+    "dob": "hash",
+    "braze_id": "hash",
+    "devices.idfa": "hash",
+    "push_tokens.token": "drop",
+    "cards_clicked": "drop",
+    "custom_attributes.phone": "hash",
+    "custom_attributes.n": "hash",
+    "custom_attributes.t": "drop",
+}
+
+
+def test_hashed_and_dropped_values_are_nowhere_in_the_clear(tmp_path):
+    rules = pii_rules(RULES, "k" * 100)
+    tables, _ = shred(tmp_path, write(tmp_path / "a", FULL), rules=rules)
+    attributes = {row["name"]: json.loads(row["value"]) for row in tables["user_custom_attributes"]}
+    assert (attributes["phone"], attributes["n"]) == (rules.hashed(SECRET), rules.hashed("1.5"))
+    assert "t" not in attributes
+    user = tables["users"][0]
+    assert (user["email"], user["dob"]) == (rules.hashed("a@example.com"), rules.hashed("1980-12-21"))
+    assert {row["braze_id"] for rows in tables.values() for row in rows} == {rules.hashed("b1")}
+    assert user["appboy_id"] == rules.hashed("b1")
+    assert tables["user_devices"][0]["idfa"] == rules.hashed("id-a")
+    assert [row["_deleted"] for row in tables["user_cards_clicked"]] == [True]
+    for value in (SECRET, "a@example.com", "'b1'", "id-a", "tok'", "1980", "'card'"):
+        assert value not in repr(tables)
+
+
+def test_types_and_keys_are_as_declared(tmp_path):
+    with ProfileShredder(tmp_path / "work") as shredder:
+        (group,) = shredder.groups([write(tmp_path / "a", FULL, {"braze_id": "z"})])
+    for table, rows in group.tables:
+        assert rows.schema.names == [column.name for column in table.columns]
+        for key in table.key:
+            assert not rows.schema.field(key).nullable
+            assert all(value not in (None, "") for value in rows.column(key).to_pylist())
+        assert len({tuple(row[key] for key in table.key) for row in rows.to_pylist()}) == rows.num_rows
+
+
+def test_every_table_and_column_is_described():
+    for table in TABLES:
+        assert table.description
+        assert set(table.key) <= {column.name for column in table.columns}
+        assert all(column.description and column.name == column.name.lower() for column in table.columns)
+        assert all(table.column(key).type in (Type.TEXT, Type.BIGINT) for key in table.key)
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
+JSON_VALUE = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**60), 2**60)
+    | st.floats(-1e9, 1e9).map(lambda x: round(x, 3))
+    | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=6,
+)
+PROFILE = st.fixed_dictionaries(
+    {"braze_id": st.sampled_from(["a", "b", "ü", "d"])},
+    optional={
+        "email": st.none() | TEXT,
+        "random_bucket": st.none() | st.integers(0, 9999) | st.integers(0, 9999).map(str),
+        "custom_attributes": st.none() | st.dictionaries(TEXT, JSON_VALUE, max_size=5),
+        "devices": st.none()
+        | st.lists(
+            st.none()
+            | st.fixed_dictionaries(
+                {}, optional={"model": st.none() | TEXT, "ad_tracking_enabled": st.none() | st.booleans()}
+            ),
+            max_size=3,
+        ),
+        "custom_events": st.lists(
+            st.fixed_dictionaries({"name": st.none() | TEXT, "count": st.integers(0, 9)}),
+            max_size=3,
+            unique_by=lambda event: clean(event["name"]),
+        ),
+    },
+)
+
+
+def clean(text):
+    return text.replace("\0", "") or None if isinstance(text, str) else text
+
+
+def stripped(value):
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, list):
+        return [stripped(item) for item in value]
+    if isinstance(value, dict):
+        return {stripped(key): stripped(item) for key, item in value.items()}
+    return value
+
+
+NAMES = {type(None): "null", bool: "boolean", int: "number", float: "number", str: "string", list: "array"}
+
+
+def reference(exported):
+    """The same tables, a profile at a time."""
+    users, attributes, devices, events = [], [], [], []
+    for profile in {profile["braze_id"]: profile for profile in exported}.values():
+        key = profile["braze_id"]
+        bucket = profile.get("random_bucket")
+        users.append((key, clean(profile.get("email")), None if bucket is None else int(bucket)))
+        named = {clean(k) or "(unnamed)": v for k, v in (profile.get("custom_attributes") or {}).items()}
+        attributes += [(key, k, NAMES.get(type(v), "object"), stripped(v), None) for k, v in named.items()]
+        attributes += [] if named else [(key, "*", None, None, True)]
+        found = [
+            (key, place, clean(device.get("model")), device.get("ad_tracking_enabled"), None)
+            for place, device in enumerate(profile.get("devices") or [], 1)
+            if device is not None
+        ]
+        devices += found or [(key, 0, None, None, True)]
+        listed = profile.get("custom_events", [])
+        events += [(key, clean(event["name"]), event["count"]) for event in listed if clean(event["name"])]
+    return [sorted(rows, key=repr) for rows in (users, attributes, devices, events)]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(exported=st.lists(PROFILE, min_size=1, max_size=8))
+def test_the_sql_equals_a_python_reference(tmp_path, exported):
+    tables, (group,) = shred(tmp_path, write(tmp_path / "a", *exported))
+    assert not group.quarantined
+    picked = [
+        [(r["braze_id"], r["email"], r["random_bucket"]) for r in tables["users"]],
+        [
+            (r["braze_id"], r["name"], r["type"], r["value"] and json.loads(r["value"]), r["_deleted"])
+            for r in tables["user_custom_attributes"]
+        ],
+        [
+            (r["braze_id"], r["position"], r["model"], r["ad_tracking_enabled"], r["_deleted"])
+            for r in tables["user_devices"]
+        ],
+        [(r["braze_id"], r["name"], r["count"]) for r in tables["user_custom_events"]],
+    ]
+    assert [sorted(rows, key=repr) for rows in picked] == reference(exported)
