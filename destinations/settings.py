@@ -9,7 +9,8 @@ from dlt.common.configuration.specs import PluggableRunContext
 from dlt.common.runtime.telemetry import stop_telemetry
 
 LOADER_DEFAULTS: dict[str, Any] = {
-    "runtime": {"dlthub_telemetry": False},
+    # dlt warns of every column whose declared type (JSON) is richer than its Arrow type (string).
+    "runtime": {"dlthub_telemetry": False, "log_level": "ERROR"},
     # Every table carries `_dlt_load_id`; dlt leaves it out of Arrow rows unless asked.
     "normalize": {"parquet_normalizer": {"add_dlt_load_id": True}},
     # Compressing files that are read once, on the same machine, costs more than the rest of the load.

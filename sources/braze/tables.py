@@ -85,7 +85,7 @@ def _messages(
     clicks = Table(
         name=f"{noun}_click_{span}",
         resource=resource,
-        description=f"Clicks on carousel slides and notification buttons: one row per {grain}, message variation and button.",
+        description=f"Clicks on carousel slides and buttons: one row per {grain}, message variation and button.",
         key=(*ids, "channel", "position", "kind", "number", "title"),
         parent=ids,
         columns=(*keys, CHANNEL, POSITION, *_CLICK_KEYS),

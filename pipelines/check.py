@@ -1,0 +1,81 @@
+"""`braze-elt check`: can this configuration work, and if not, what mends it."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+from destinations.access import check
+from destinations.errors import DestinationError
+from destinations.location import location
+from pipelines.job import PIPELINE, make_pipeline
+from pipelines.terminal import stdout
+from sources.braze import default_names, open_client
+from sources.braze.access import Access, endpoint_access
+from sources.braze.errors import ConfigurationError
+from sources.braze.settings import resolve
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A line of the table: what was checked, whether it is fine, and what mends it."""
+
+    subject: str
+    fine: bool | None
+    cure: str = ""
+
+
+def run_check(destination: str, dataset: str) -> int:
+    """Print what works and what does not; 0 if everything that a sync needs works, 2 otherwise."""
+    findings = [*_braze(), _warehouse(destination, dataset)]
+    table = Table("", "checked", "what to do")
+    for finding in findings:
+        mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: "–"}[finding.fine]
+        table.add_row(mark, finding.subject, finding.cure)
+    stdout().print(table)
+    return 2 if any(finding.fine is False for finding in findings) else 0
+
+
+def _braze() -> Iterator[Finding]:
+    try:
+        settings = resolve()
+    except ConfigurationError as error:
+        yield Finding("settings", False, str(error))
+        return
+    yield Finding("settings", True)
+    try:
+        answers: list[Access] = asyncio.run(_ask(settings))
+    except ConfigurationError as error:
+        yield Finding(f"{settings.base_url} with this key", False, str(error))
+        return
+    yield Finding(f"{settings.base_url} with this key", True)
+    wanted = default_names(settings)
+    for answer in answers:
+        needed = answer.resource in wanted
+        subject = f"{answer.endpoint.path} ({answer.resource})"
+        if answer.error is None:
+            yield Finding(subject, True)
+        elif not needed or answer.optional:
+            yield Finding(subject, None, f"Not needed now: {answer.error}")
+        else:
+            yield Finding(subject, False, str(answer.error))
+
+
+async def _ask(settings: Any) -> list[Access]:
+    client = open_client(settings)
+    try:
+        return await endpoint_access(client)
+    finally:
+        await client.aclose()
+
+
+def _warehouse(destination: str, dataset: str) -> Finding:
+    try:
+        pipeline = make_pipeline(PIPELINE, dataset, destination)
+        assert pipeline.destination
+        check(pipeline.destination, dataset)
+        return Finding(f"{destination} at {location(pipeline.destination, dataset)}, dataset {dataset}", True)
+    except DestinationError as error:
+        return Finding(f"{destination}, dataset {dataset}", False, str(error))

@@ -1,0 +1,62 @@
+"""`braze-elt demo`: a stand-in workspace, loaded and queried, in one command."""
+
+import sys
+from pathlib import Path
+from subprocess import PIPE, Popen
+
+import duckdb
+from rich.table import Table
+
+from pipelines.job import Job
+from pipelines.run import run
+from pipelines.terminal import stdout
+
+QUERIES = {
+    "Campaigns by conversions in the last 30 days": """
+        select c.name, sum(d.unique_recipients) as recipients, sum(d.conversions) as conversions,
+               round(sum(d.revenue), 2) as revenue
+        from braze.campaign_daily d join braze.campaigns c on c.id = d.campaign_id
+        where d.date > current_date - 30
+        group by all order by conversions desc limit 5""",
+    "Deliverability by channel": """
+        select channel, sum(sent)::bigint as sent, sum(delivered)::bigint as delivered, sum(bounces)::bigint as bounces,
+               round(100.0 * sum(bounces) / nullif(sum(sent), 0), 2) as bounced_percent
+        from braze.campaign_message_daily group by channel order by sent desc nulls last""",
+    "Stickiness: daily over monthly active users": """
+        select date, dau, mau, round(100.0 * dau / nullif(mau, 0), 1) as stickiness_percent
+        from braze.kpi_daily where app_id = '*' and date < current_date order by date desc limit 5""",
+}
+
+
+def run_demo(file: Path) -> int:
+    """Start the sandbox in a process of its own, load it into `file`, print what is there and a few queries."""
+    with Popen([sys.executable, "-m", "sources.braze_sandbox"], stdout=PIPE, text=True) as server:
+        try:
+            assert server.stdout
+            url = server.stdout.readline().strip()
+            code = run(
+                Job(
+                    "sync",
+                    file=file,
+                    pipeline="braze_demo",
+                    overrides={"api_key": "demo", "endpoint": url, "time_zone": "UTC"},
+                )
+            )
+        finally:
+            server.terminate()
+    if code == 0:
+        _show(file)
+    return code
+
+
+def _show(file: Path) -> None:
+    console = stdout()
+    with duckdb.connect(str(file), read_only=True) as connection:
+        for title, sql in QUERIES.items():
+            result = connection.execute(sql)
+            table = Table(*(column[0] for column in result.description or ()), title=title, title_justify="left")
+            for row in result.fetchall():
+                table.add_row(*(str(value) for value in row))
+            console.print()
+            console.print(table)
+    console.print(f"\nThe workspace is in {file}, schema braze: open it with any DuckDB client.")
