@@ -5,8 +5,6 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import orjson
-
 from sources.braze_sandbox.answers import Answer, success
 from sources.braze_sandbox.entities import Activity, Campaign, Canvas, Segment, iso
 from sources.braze_sandbox.errors import BadRequest, NotFound
@@ -305,7 +303,9 @@ def custom_attributes(workspace: "Workspace", query: Query) -> Answer:
                 "tag_names": ["Tag One", "Tag Two"] if number % 4 == 0 else [],
             }
         )
-    return _by_cursor("/custom_attributes", "attributes", sorted(items, key=lambda item: str(item["name"])), query)
+    return _by_cursor(
+        "/custom_attributes", "attributes", sorted(items, key=lambda item: str(item["name"])), query
+    )
 
 
 def _by_cursor(path: str, key: str, items: Sequence[Any], query: Query) -> Answer:
@@ -338,4 +338,3 @@ def _skipped(cursor: str | None) -> int:
 def products(workspace: "Workspace", query: Query) -> Answer:
     """GET /purchases/product_list: plain names."""
     return success({"products": _page(query, workspace.products)})
-

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 from uuid import UUID, uuid5
 from zoneinfo import ZoneInfo
 
@@ -290,14 +291,15 @@ def day_of(moment: datetime, zone: ZoneInfo) -> int:
     return moment.astimezone(zone).date().toordinal()
 
 
-def hours_of(day: int, zone: ZoneInfo) -> list[datetime]:
+@lru_cache(maxsize=4_096)
+def hours_of(day: int, zone: ZoneInfo) -> tuple[datetime, ...]:
     """The starts of a workspace day's hours in UTC: 24, or 23 or 25 when the clocks change."""
     utc = ZoneInfo("UTC")
     start, end = (
         datetime.combine(date.fromordinal(day + after), time(), zone).astimezone(utc) for after in (0, 1)
     )
     hours = -(-(end - start) // timedelta(hours=1))
-    return [start + timedelta(hours=hour) for hour in range(hours)]
+    return tuple(start + timedelta(hours=hour) for hour in range(hours))
 
 
 MAKERS: dict[str, Callable[[Maker, int], Campaign | Canvas | Segment | Card]] = {

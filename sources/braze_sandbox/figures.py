@@ -78,7 +78,12 @@ def event_day(workspace: "Workspace", event: str, app: str | None, segment: str 
 
 
 def _scoped(
-    workspace: "Workspace", field: str, series: str, target: str, scope: tuple[str | None, str | None], day: int
+    workspace: "Workspace",
+    field: str,
+    series: str,
+    target: str,
+    scope: tuple[str | None, str | None],
+    day: int,
 ) -> int:
     if day < workspace.opened.toordinal():
         return 0

@@ -121,7 +121,9 @@ def _element_figures(element: Element, volume: int, beat: int, age: int) -> Figu
         counters = channel_figures(element.family, volume, beat, age)
     if element.scored:
         counters |= _scores(volume, beat, age, "send", 3)
-    clicks = {key: known(volume * 17 // (1000 * n), When.LATE, age) for n, key in enumerate(element.clicks, 1)}
+    clicks = {
+        key: known(volume * 17 // (1000 * n), When.LATE, age) for n, key in enumerate(element.clicks, 1)
+    }
     return counters | clicks
 
 

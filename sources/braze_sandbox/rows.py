@@ -45,9 +45,7 @@ def _fillable(row: Any) -> bytes:
 
 def money(figures: Figures) -> Figures:
     """The figures with `revenue` in dollars, at every level."""
-    return {
-        key: value / 100 if key == "revenue" else _nested(value) for key, value in figures.items()
-    }
+    return {key: value / 100 if key == "revenue" else _nested(value) for key, value in figures.items()}
 
 
 def _nested(value: Any) -> Any:
@@ -147,7 +145,8 @@ def canvas_stats(
         }
     if "step_stats" in parts:
         stats["step_stats"] = {
-            f"@{number}": {"name": shape.steps[number].name} | figures["step_stats"][number] for number in steps
+            f"@{number}": {"name": shape.steps[number].name} | figures["step_stats"][number]
+            for number in steps
         }
     return stats
 

@@ -13,7 +13,7 @@ from aiohttp import web
 from sources.braze_sandbox.exports import Exports
 from sources.braze_sandbox.faults import Faults
 from sources.braze_sandbox.limits import Limiter
-from sources.braze_sandbox.options import WorkspaceOptions
+from sources.braze_sandbox.options import RateLimit, WorkspaceOptions
 from sources.braze_sandbox.request_log import RequestLog
 from sources.braze_sandbox.server import Server
 from sources.braze_sandbox.totals import Scope, Totals
@@ -171,11 +171,13 @@ class Sandbox:
         }
 
 
-_DATES = frozenset({"start", "end", "day", "on", "live_from", "today", "frozen_on"})
+_DATES = frozenset({"start", "end", "day", "on", "live_from", "today", "opened", "frozen_on"})
 
 
 def parsed(name: str, value: Any) -> Any:
-    """An argument as Python wants it: dates and times from text, tuples and sets from lists."""
+    """An argument or option as Python wants it: dates and times from text, tuples and sets from lists."""
+    if name == "limits":
+        return {pool: RateLimit(**limit) for pool, limit in value.items()}
     if not isinstance(value, str | list):
         return value
     if isinstance(value, list):
@@ -185,6 +187,8 @@ def parsed(name: str, value: Any) -> Any:
     return time.fromisoformat(value) if name == "time_of_day" else value
 
 
-def serve(options: WorkspaceOptions, port: int, host: str = "127.0.0.1", announce: Callable[[str], None] = print) -> None:
+def serve(
+    options: WorkspaceOptions, port: int, host: str = "127.0.0.1", announce: Callable[[str], None] = print
+) -> None:
     """Serve a workspace until interrupted; `announce` is called with the base URL once it can be reached."""
     asyncio.run(Sandbox(options).serve(port, host, announce))

@@ -126,7 +126,9 @@ CAMPAIGN_SHAPES: dict[str, CampaignShape] = {
             Element(_IN_APP, "in_app", "Variant 1", identified=False, named=True, scored=True),
             Element(_IN_APP, "in_app", "Variant 2 – 割引", identified=False, named=True, scored=True),
             Element(_IN_APP, "in_app", "Survey", identified=False, named=True, scored=True),
-            Element(_IN_APP, "in_app", "Control Group", identified=False, named=True, scored=True, control=True),
+            Element(
+                _IN_APP, "in_app", "Control Group", identified=False, named=True, scored=True, control=True
+            ),
         ),
         behaviors=4,
         schedule="time_based",
@@ -163,7 +165,9 @@ CAMPAIGN_SHAPES: dict[str, CampaignShape] = {
 }
 """Campaigns by kind. A workspace of thirteen or more has them all."""
 
-SEND_SHAPE = CampaignShape((Element("ios_push", "push_send", "iOS_Push", identified=False, named=True, scored=True),))
+SEND_SHAPE = CampaignShape(
+    (Element("ios_push", "push_send", "iOS_Push", identified=False, named=True, scored=True),)
+)
 """The row of sends/data_series."""
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sources.braze_sandbox import figures as now
 from sources.braze_sandbox import numbers
-from sources.braze_sandbox.entities import Campaign, Canvas, day_of, hours_of
+from sources.braze_sandbox.entities import Campaign, Canvas, day_of
 from sources.braze_sandbox.numbers import Figures
 from sources.braze_sandbox.windows import hours_so_far
 
@@ -103,6 +103,8 @@ def _campaigns(workspace: "Workspace", days: range, sums: _Sums) -> None:
 
 def _sends(workspace: "Workspace", days: range, sums: _Sums) -> None:
     for send in workspace.sends.values():
+        if send.campaign_id not in workspace.campaigns:
+            continue
         for day in range(max(days.start, send.day), days.stop):
             figures = now.send_day(workspace, send, day)
             sums.add("send_daily", figures)
@@ -152,6 +154,5 @@ def _products(workspace: "Workspace", scope: Scope) -> Iterable[str | None]:
 
 def _by_day_and_hour(workspace: "Workspace", name: str, day: int, figures: Figures, sums: _Sums) -> None:
     """The hours of a day add up to the day; of the current day there are those that have begun."""
-    hours = hours_so_far(workspace, day) if day == workspace.today() else len(hours_of(day, workspace.zone))
     sums.add(f"{name}_daily", figures)
-    sums.add(f"{name}_hourly", figures, rows=hours)
+    sums.add(f"{name}_hourly", figures, rows=hours_so_far(workspace, day))

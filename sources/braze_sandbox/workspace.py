@@ -27,7 +27,8 @@ from sources.braze_sandbox.totals import Scope, Totals, totals
 
 Deltas = Mapping[str, Mapping[int, Mapping[str, int]]]
 
-_DATES = frozenset({"created_at", "last_edited"})
+_COLLECTIONS = {"campaign": "campaigns", "canvas": "canvases", "segment": "segments", "card": "cards"}
+_MOMENTS = frozenset({"created_at", "last_edited"})
 
 
 class Workspace:
@@ -63,7 +64,9 @@ class Workspace:
             segment.id: segment for segment in map(maker.segment, range(options.segments))
         }
         self.cards: dict[str, Card] = {card.id: card for card in map(maker.card, range(options.cards))}
-        self.events: dict[str, Event] = {event.name: event for event in map(maker.event, range(options.events))}
+        self.events: dict[str, Event] = {
+            event.name: event for event in map(maker.event, range(options.events))
+        }
         self.products: tuple[str, ...] = tuple(map(maker.product, range(options.products)))
         self.apps: tuple[str, ...] = tuple(maker.id(f"app/{number}") for number in range(options.apps))
         anchor = self.opened.toordinal() + options.days
@@ -108,7 +111,6 @@ class Workspace:
             if name not in NAMES or name in CONTENT:
                 raise ValueError(f"{name} is not an option that can change while the sandbox runs")
         self.options = replace(self.options, **changes)
-        self.zone = ZoneInfo(self.options.time_zone)
 
     def add(self, kind: str, **attributes: Any) -> str:
         """Add the next entity of a kind ("campaign", "canvas", "segment", "card"), live from today on; returns its id.
@@ -128,7 +130,7 @@ class Workspace:
         """Delete an entity: it vanishes from lists, and its id is answered with 400."""
         collection = self._collection(kind)
         del collection[entity_id]
-        setattr(self, f"{_plural(kind)}", collection)
+        setattr(self, _COLLECTIONS[kind], collection)
 
     def update(self, kind: str, entity_id: str, **attributes: Any) -> None:
         """Change attributes of an entity's record, as `name`, `archived`, `tags` or `tracked`; it counts as edited now."""
@@ -173,10 +175,10 @@ class Workspace:
         self.profile_edits = {**self.profile_edits, number: edits}
 
     def _collection(self, kind: str) -> dict[str, Any]:
-        return dict(getattr(self, _plural(kind)))
+        return dict(getattr(self, _COLLECTIONS[kind]))
 
     def _put(self, kind: str, entity: Any) -> None:
-        setattr(self, _plural(kind), self._collection(kind) | {entity.id: entity})
+        setattr(self, _COLLECTIONS[kind], self._collection(kind) | {entity.id: entity})
 
     # what is right
 
@@ -191,15 +193,11 @@ class Workspace:
         return profiles.members(self, segment_id, fields)
 
 
-def _plural(kind: str) -> str:
-    return {"campaign": "campaigns", "canvas": "canvases", "segment": "segments", "card": "cards"}[kind]
-
-
 def _parsed(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Attributes as the records want them, also when they came as JSON."""
     parsed: dict[str, Any] = {}
     for name, value in attributes.items():
-        if name in _DATES and isinstance(value, str):
+        if name in _MOMENTS and isinstance(value, str):
             parsed[name] = datetime.fromisoformat(value)
         else:
             parsed[name] = tuple(value) if isinstance(value, list) else value
