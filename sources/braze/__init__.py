@@ -1,1 +1,63 @@
-"""The Braze REST export API as a dlt source."""
+"""The Braze REST export API as a dlt source.
+
+    import dlt
+    from sources.braze import braze
+
+    dlt.pipeline("braze", destination="duckdb", dataset_name="braze").run(braze())
+
+Settings come from dlt's configuration (section `sources.braze`) or as arguments; see `settings.resolve`.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import dlt
+from dlt.extract import DltResource
+
+from sources.braze.client import Client
+from sources.braze.extraction import Extraction
+from sources.braze.resources import Chunk, resources
+from sources.braze.settings import Settings, resolve
+
+
+def open_client(settings: Settings) -> Client:
+    """The HTTP client for `settings`."""
+    return Client(
+        settings.base_url,
+        settings.api_key,
+        concurrency=settings.concurrency,
+        rate_reserve=settings.rate_reserve,
+    )
+
+
+@dlt.source(name="braze", section="braze")
+def braze(now: datetime | None = None, **settings: Any) -> Iterator[DltResource]:
+    """Every export endpoint of a Braze workspace as dlt resources, one per row of DESIGN's table list.
+
+    `settings` override dlt's configuration. `now` (time-zone aware) is the clock of the run. One load takes
+    everything since the cursors; `braze().with_resources("campaigns", "campaign_series")` takes a part.
+    Raises `ConfigurationError` for settings that are missing or wrong.
+    """
+    resolved = resolve(**settings)
+    extraction = Extraction(resolved, open_client(resolved), now or datetime.now(tz=UTC))
+    yield from default_selection(resolved, resources(extraction, Chunk()))
+
+
+def default_selection(settings: Settings, all_resources: list[DltResource]) -> Iterator[DltResource]:
+    """All resources, those selected that a plain sync loads: no summaries, sends and users only once configured."""
+    for resource in all_resources:
+        resource.selected = resource.name in default_names(settings) or resource.name == "sync_failures"
+        yield resource
+
+
+def default_names(settings: Settings) -> tuple[str, ...]:
+    """The resources that `sync` loads without `--select`."""
+    from sources.braze.tables import RESOURCES
+
+    optional = {
+        "canvas_summary": False,
+        "sends": bool(settings.sends or settings.sends_query),
+        "users": bool(settings.segments),
+    }
+    return tuple(name for name in RESOURCES if optional.get(name, True))

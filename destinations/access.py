@@ -1,0 +1,148 @@
+"""Whether a destination can be reached and written, asked without leaving anything behind."""
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import duckdb
+import psycopg2
+from dlt.common.exceptions import MissingDependencyException
+from dlt.common.schema import Schema
+from dlt.destinations.impl.postgres.configuration import PostgresCredentials
+
+from destinations.errors import DestinationError, DestinationUnavailable
+from destinations.location import (
+    POSTGRES,
+    AnyDestination,
+    configuration,
+    credentials_setting,
+    duckdb_file,
+    location,
+)
+from destinations.postgres_server import address, connect
+
+_PROBE = "braze_elt_access_check"
+_LOCK_HOLDER = re.compile(r"Conflicting lock is held in (?P<program>.*?) ?\(PID (?P<pid>\d+)\)")
+
+
+def check(destination: AnyDestination, dataset: str) -> None:
+    """Prove that the destination can be reached and that tables can be made in `dataset`.
+
+    DuckDB and Postgres are asked to create a table, which is rolled back; a DuckDB file that does not exist
+    is not made. Other destinations are only opened.
+
+    Raises DestinationError for settings that can never work, DestinationUnavailable for what is in the way
+    now.
+    """
+    setting = credentials_setting(destination)
+    if file := duckdb_file(destination, dataset):
+        _check_duckdb(file, dataset, setting)
+    elif destination.destination_type == POSTGRES:
+        _check_postgres(configuration(destination, dataset).credentials, dataset, setting)
+    else:
+        _check_other(destination, dataset)
+
+
+def _check_duckdb(file: Path, dataset: str, setting: str) -> None:
+    if file.stem.lower() == dataset.lower():
+        raise DestinationError(
+            f"The DuckDB file {file} and the dataset must not both be called {dataset}, because DuckDB "
+            f"cannot tell the two apart: name another file in {setting}, or another dataset."
+        )
+    if file.is_dir():
+        raise DestinationError(f"{file} is a folder, not a DuckDB file: correct {setting}.")
+    if not file.parent.is_dir():
+        raise DestinationUnavailable(
+            f"The folder {file.parent} for the DuckDB file {file.name} does not exist: "
+            f"create it, or correct {setting}."
+        )
+    _check_folder(file)
+    if file.exists():
+        _check_database(file, dataset)
+
+
+def _check_folder(file: Path) -> None:
+    """Prove that the folder can be written: DuckDB keeps its write-ahead log beside the file."""
+    try:
+        with tempfile.TemporaryFile(dir=file.parent):
+            pass
+    except OSError as error:
+        raise DestinationUnavailable(
+            f"The folder {file.parent} for the DuckDB file {file.name} cannot be written: {error.strerror}."
+        ) from None
+
+
+def _check_database(file: Path, dataset: str) -> None:
+    if not os.access(file, os.R_OK | os.W_OK):
+        raise DestinationUnavailable(f"The DuckDB file {file} cannot be read and written by this user.")
+    schema = _quoted(dataset)
+    try:
+        with duckdb.connect(str(file)) as connection:
+            connection.begin()
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+            connection.execute(f"CREATE TABLE {schema}.{_PROBE} (x INTEGER)")
+            connection.rollback()
+    except duckdb.Error as error:
+        raise DestinationUnavailable(_duckdb_sentence(file, str(error))) from None
+
+
+def _duckdb_sentence(file: Path, answer: str) -> str:
+    if holder := _LOCK_HOLDER.search(answer):
+        return (
+            f"The DuckDB file {file} is held by another process (PID {holder['pid']}, {holder['program']}): "
+            "end it, or close its connection, and run again."
+        )
+    if "Could not set lock" in answer:
+        return f"The DuckDB file {file} is held by another process: close its connection and run again."
+    if "not a valid DuckDB database file" in answer:
+        return f"{file} is not a DuckDB file: name another one."
+    return f"The DuckDB file {file} cannot be used: {answer.splitlines()[0]}"
+
+
+def _check_postgres(credentials: PostgresCredentials, dataset: str, setting: str) -> None:
+    connection = connect(credentials, setting)
+    try:
+        with connection.cursor() as cursor:
+            # A merge goes through the staging schema that dlt keeps beside the dataset.
+            for name in (dataset, f"{dataset}_staging"):
+                schema = _quoted(name)
+                cursor.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (name,))
+                if cursor.fetchone() is None:
+                    cursor.execute(f"CREATE SCHEMA {schema}")
+                cursor.execute(f"CREATE TABLE {schema}.{_PROBE} (x integer)")
+    except psycopg2.errors.InsufficientPrivilege:
+        raise DestinationUnavailable(
+            f"{address(credentials)} does not let this user make schemas and tables for the dataset "
+            f"{dataset}: grant it CREATE on the database, and on the schemas {dataset} and {dataset}_staging if "
+            "they exist."
+        ) from None
+    except psycopg2.Error as error:
+        raise DestinationUnavailable(
+            f"{address(credentials)} cannot be written: {str(error).splitlines()[0]}."
+        ) from None
+    finally:
+        connection.close()  # without a commit: nothing of this stays
+
+
+def _check_other(destination: AnyDestination, dataset: str) -> None:
+    name = destination.destination_name
+    try:
+        with destination.client(Schema(dataset), configuration(destination, dataset)) as client:
+            client.is_storage_initialized()
+    except (ImportError, MissingDependencyException):
+        kind = destination.destination_type.rpartition(".")[2]
+        raise DestinationError(
+            f"The {name} destination needs packages that are not installed: pip install 'dlt[{kind}]'."
+        ) from None
+    except DestinationError:
+        raise
+    except Exception as error:  # every driver has its own, and their texts may hold credentials
+        raise DestinationUnavailable(
+            f"The {name} destination at {location(destination, dataset)} cannot be used "
+            f"({type(error).__name__}): check {credentials_setting(destination)}."
+        ) from None
+
+
+def _quoted(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'

@@ -1,0 +1,83 @@
+"""A dlt destination by name, set up for large Arrow loads in bounded memory."""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any
+
+import dlt
+from dlt.common.configuration.exceptions import ConfigurationException
+from dlt.common.configuration.resolve import resolve_configuration
+from dlt.common.destination import Destination
+from dlt.common.destination.exceptions import DestinationException
+from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
+from dlt.destinations.impl.duckdb.exceptions import InvalidInMemoryDuckdbCredentials
+
+from destinations.errors import DestinationError
+from destinations.location import DUCKDB, POSTGRES, AnyDestination, credentials_setting
+
+DEFAULT_FILE = Path("warehouse.duckdb")
+
+# The loader format that is fast and exact; dlt's own default, INSERT statements, is neither.
+LOADER_FORMATS = {DUCKDB: "parquet", POSTGRES: "csv"}
+
+# DuckDB by itself takes 80 % of the machine's memory; beyond this limit it spills to disk.
+DUCKDB_LIMITS: dict[str, Any] = {"memory_limit": "512MB", "threads": min(4, os.cpu_count() or 1)}
+
+
+def destination(name: str, file: Path | None = None) -> AnyDestination:
+    """Make the dlt destination `name`: any that dlt brings, or one that dlt's settings name.
+
+    DuckDB writes `file` if given, else what `DESTINATION__DUCKDB__CREDENTIALS` says, else `warehouse.duckdb`;
+    relative paths start at the current folder. Its `global_config` setting overrides `DUCKDB_LIMITS`.
+
+    Raises DestinationError for an unknown name, for a DuckDB database that is no file, and for `file` with
+    another destination than DuckDB. Opens nothing.
+    """
+    try:
+        made = Destination.from_reference(name)
+    except DestinationException:
+        raise DestinationError(_unknown(name)) from None
+    if made is None:
+        raise DestinationError(_unknown(name))
+    if loader_format := LOADER_FORMATS.get(made.destination_type):
+        made.caps_params["preferred_loader_file_format"] = loader_format
+    if made.destination_type == DUCKDB:
+        made.config_params["credentials"] = _duckdb_credentials(made, file)
+    elif file:
+        raise DestinationError(f"A file can only be given with the duckdb destination, not with {name}.")
+    return made
+
+
+def known_names() -> list[str]:
+    """List the destinations that dlt brings, in alphabetical order."""
+    return sorted(set(dlt.destinations.__all__) - {"destination", "dummy"})
+
+
+def _unknown(name: str) -> str:
+    nearest = difflib.get_close_matches(name, known_names(), n=1)
+    guess = f" Did you mean {nearest[0]}?" if nearest else ""
+    return f"Unknown destination {name!r}.{guess} Known: {', '.join(known_names())}."
+
+
+def _duckdb_credentials(made: AnyDestination, file: Path | None) -> DuckDbCredentials:
+    setting = credentials_setting(made)
+    try:
+        configured = resolve_configuration(
+            DuckDbCredentials(),
+            sections=("destination", made.destination_name),
+            explicit_value=str(file) if file else None,
+        )
+    except InvalidInMemoryDuckdbCredentials:
+        raise DestinationError(f"{setting} must name a file: memory is gone after the run.") from None
+    except ConfigurationException:
+        raise DestinationError(f"{setting} cannot be read: it must be the path of a DuckDB file.") from None
+    path = configured.database or str(DEFAULT_FILE)
+    if path.startswith("md:"):
+        raise DestinationError(f"{setting} names a MotherDuck database: use the motherduck destination.")
+    if path == ":pipeline:":
+        # dlt's working directory is a cache that may be emptied at any time.
+        raise DestinationError(f"{setting} must name a file outside dlt's working directory, not {path}.")
+    configured.database = str(Path(path).expanduser().absolute())
+    configured.global_config = DUCKDB_LIMITS | (configured.global_config or {})
+    return configured

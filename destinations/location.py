@@ -1,0 +1,91 @@
+"""Where a destination keeps its data: resolved settings, a name for people, a fingerprint for comparison."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dlt.common.configuration.exceptions import (
+    ConfigFieldMissingException,
+    ConfigurationException,
+    LookupTraces,
+)
+from dlt.common.configuration.specs import ConnectionStringCredentials
+from dlt.common.destination import Destination
+
+from destinations.errors import DestinationError
+
+DUCKDB = "dlt.destinations.duckdb"
+POSTGRES = "dlt.destinations.postgres"
+
+AnyDestination = Destination[Any, Any]
+
+
+def configuration(destination: AnyDestination, dataset: str) -> Any:
+    """Resolve the destination's settings for a dataset by dlt's rules, to dlt's configuration object.
+
+    Raises DestinationError if a setting is missing or cannot be read. The message never holds a value.
+    """
+    initial = destination.spec()
+    placement = {"dataset_name": dataset, "local_dir": str(Path.cwd())}
+    initial.update({field: value for field, value in placement.items() if hasattr(initial, field)})
+    setting = credentials_setting(destination)
+    try:
+        return destination.configuration(initial)
+    except ConfigFieldMissingException as error:
+        missing = ", ".join(dict.fromkeys(_missing_fields(error)))
+        raise DestinationError(
+            f"The {destination.destination_name} destination lacks {missing}: "
+            f"set {setting}{_example(destination)}."
+        ) from None
+    except (ConfigurationException, ValueError) as error:
+        raise DestinationError(
+            f"{setting} cannot be read ({type(error).__name__}): it must be a connection string"
+            f"{_example(destination)}."
+        ) from None
+
+
+def location(destination: AnyDestination, dataset: str) -> str:
+    """Say where the data goes, for people: a file path, or server, port and database. Holds no password."""
+    return _place(configuration(destination, dataset))
+
+
+def fingerprint(destination: AnyDestination, dataset: str) -> str:
+    """Hash destination type, place and dataset: the same for the same tables, whoever logs in."""
+    identity = (destination.destination_type, location(destination, dataset), dataset)
+    return hashlib.sha256("\n".join(identity).encode()).hexdigest()
+
+
+def duckdb_file(destination: AnyDestination, dataset: str) -> Path | None:
+    """Return the file that a DuckDB destination writes, None for every other destination."""
+    if destination.destination_type != DUCKDB:
+        return None
+    return Path(configuration(destination, dataset).credentials.database)
+
+
+def credentials_setting(destination: AnyDestination) -> str:
+    """Return the name of the environment variable that holds the destination's credentials."""
+    return f"DESTINATION__{destination.destination_name.upper()}__CREDENTIALS"
+
+
+def _place(config: Any) -> str:
+    try:
+        place = config.data_location()
+    except (ConfigurationException, ValueError):
+        place = None
+    credentials = config.credentials
+    if not place and isinstance(credentials, ConnectionStringCredentials):
+        place = f"{credentials.data_location()}/{credentials.database or ''}"
+    return str(place or config.fingerprint() or config.destination_type)
+
+
+def _missing_fields(error: ConfigFieldMissingException) -> Iterator[str]:
+    for field, traces in error.traces.items():
+        nested = [name for trace in traces if isinstance(trace, LookupTraces) for name in trace.traces]
+        yield from nested or [field]
+
+
+def _example(destination: AnyDestination) -> str:
+    if destination.destination_type == POSTGRES:
+        return ", for example postgresql://USER:PASSWORD@HOST:5432/DATABASE"
+    return ""

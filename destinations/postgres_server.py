@@ -1,0 +1,43 @@
+"""Connections to Postgres beside dlt's own, and what it means when one cannot be made."""
+
+import psycopg2
+from dlt.destinations.impl.postgres.configuration import PostgresCredentials
+
+from destinations.errors import DestinationUnavailable
+
+# What libpq answers, and what it means to someone who has only the settings in front of them.
+_CAUSES = (
+    ("password authentication failed", "refuses the user {username} or the password"),
+    ("no pg_hba.conf entry", "does not let the user {username} connect from this machine"),
+    ('role "', "does not know the user {username}"),
+    ('database "', "has no database {database}"),
+    ("could not translate host name", "cannot be found: the host name {host} is unknown"),
+    ("Connection refused", "refuses the connection: nothing listens at {host}:{port}"),
+    ("timeout expired", "does not answer in time"),
+    ("too many clients", "has no connection left"),
+    ("SSL", "and this machine do not agree on SSL (sslmode in the connection string)"),
+)
+
+
+def connect(credentials: PostgresCredentials, setting: str) -> "psycopg2.extensions.connection":
+    """Open a connection of its own with the destination's credentials.
+
+    Raises DestinationUnavailable with host, port, database, user and the setting, never the password.
+    """
+    try:
+        return psycopg2.connect(credentials.to_native_representation(), application_name="braze-elt")
+    except psycopg2.OperationalError as error:
+        raise DestinationUnavailable(_sentence(credentials, str(error), setting)) from None
+
+
+def address(credentials: PostgresCredentials) -> str:
+    """Name server, database and user, without the password."""
+    return (
+        f"Postgres at {credentials.host}:{credentials.port} "
+        f"(database {credentials.database}, user {credentials.username})"
+    )
+
+
+def _sentence(credentials: PostgresCredentials, answer: str, setting: str) -> str:
+    cause = next((cause for text, cause in _CAUSES if text in answer), "cannot be reached")
+    return f"{address(credentials)} {cause.format(**credentials)}: check {setting}."

@@ -1,0 +1,59 @@
+"""Reading a pipeline's dataset."""
+
+from typing import Any
+
+import dlt
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
+
+from destinations.errors import DestinationUnavailable
+from destinations.location import duckdb_file
+
+_TABLES = """
+    SELECT table_name FROM information_schema.tables
+    WHERE table_schema = '{dataset}' AND table_catalog = current_database() AND table_type = 'BASE TABLE'
+    ORDER BY table_name
+"""
+
+
+def query(pipeline: dlt.Pipeline, sql: str) -> list[dict[str, Any]]:
+    """Return the rows that `sql` selects, a dict by column name each; table names need no schema.
+
+    Raises DestinationUnavailable if what is asked for was never loaded: no DuckDB file, no such table.
+    """
+    if not exists(pipeline):
+        raise DestinationUnavailable(
+            "Nothing has been loaded yet, the DuckDB file does not exist: run a sync."
+        )
+    try:
+        with pipeline.sql_client() as client, client.execute_query(sql) as cursor:
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    except DatabaseUndefinedRelation:
+        raise DestinationUnavailable(
+            f"The dataset {pipeline.dataset_name} has no table that is asked for yet: run a sync."
+        ) from None
+
+
+def table_counts(pipeline: dlt.Pipeline) -> dict[str, int]:
+    """Count the rows of every table of the dataset, dlt's own left out, in alphabetical order.
+
+    Empty before the first load.
+    """
+    if not exists(pipeline):
+        return {}
+    dataset = pipeline.dataset_name.replace("'", "''")
+    tables = [row["table_name"] for row in query(pipeline, _TABLES.format(dataset=dataset))]
+    counts = [_COUNT.format(table=table) for table in tables if not table.startswith("_dlt_")]
+    if not counts:
+        return {}
+    rows = query(pipeline, " UNION ALL ".join(counts) + " ORDER BY name")
+    return {row["name"]: row["rows"] for row in rows}
+
+
+_COUNT = "SELECT '{table}' AS name, count(*) AS rows FROM \"{table}\""
+
+
+def exists(pipeline: dlt.Pipeline) -> bool:
+    """Say whether there is anything to open: opening a DuckDB file that does not exist would make it."""
+    file = duckdb_file(pipeline.destination, pipeline.dataset_name)
+    return file is None or file.exists()

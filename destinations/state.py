@@ -1,0 +1,90 @@
+"""Keeping a pipeline's working directory true to its warehouse.
+
+dlt commits cursors with the data and keeps a copy in its working directory. That copy is a cache, but dlt
+trusts it whenever its version number is the higher one: wrong as soon as the warehouse was deleted, restored
+from a backup, exchanged for another one, or loaded from another machine.
+"""
+
+import dlt
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.destinations.job_client_impl import SqlJobClientBase
+
+from destinations.reading import exists
+
+_MARK = "braze_elt_warehouse"
+
+_NEWEST_LOAD = "SELECT max(load_id) FROM {loads} WHERE status = 0"
+
+_PRUNE = """
+    DELETE FROM {state} WHERE pipeline_name = %s AND _dlt_load_id < (
+        SELECT min(load_id) FROM (
+            SELECT DISTINCT s._dlt_load_id AS load_id
+            FROM {state} AS s JOIN {loads} AS l ON l.load_id = s._dlt_load_id
+            WHERE s.pipeline_name = %s AND l.status = 0
+            ORDER BY load_id DESC LIMIT {keep}
+        ) AS kept
+    )
+"""
+
+
+def adopt(pipeline: dlt.Pipeline, fingerprint: str) -> None:
+    """Make the warehouse the pipeline's only memory: to be called before every run, under its lock.
+
+    Afterwards the pipeline has the state and schemas that the warehouse holds, or none if it holds none.
+    Packages that an earlier run left pending stay, to be completed by `pipeline.run()`, if they were made for
+    this warehouse (`fingerprint`) as it is now. Otherwise they are dropped, which loses no data: the cursors
+    that go with them were never committed, so the same data will be asked for again.
+
+    Everything else in the pipeline's working directory goes. Makes no DuckDB file.
+    """
+    newest = _newest_load(pipeline)
+    if not (pipeline.has_pending_data and _continues(pipeline, fingerprint, newest)):
+        pipeline.drop()
+        if newest:
+            pipeline.sync_destination()
+    pipeline.set_local_state_val(_MARK, {"fingerprint": fingerprint, "load": newest})
+
+
+def prune_state(pipeline: dlt.Pipeline, keep: int = 10) -> None:
+    """Delete the pipeline's old states from the warehouse, where dlt adds one whenever a cursor moves.
+
+    The newest `keep` completed ones stay, and all that is newer. Does nothing for destinations without SQL.
+    """
+    if not isinstance(pipeline.destination_client(), SqlJobClientBase):
+        return
+    with pipeline.sql_client() as client:
+        delete = _PRUNE.format(
+            state=client.make_qualified_table_name("_dlt_pipeline_state"),
+            loads=client.make_qualified_table_name("_dlt_loads"),
+            keep=keep,
+        )
+        client.execute_sql(delete, pipeline.pipeline_name, pipeline.pipeline_name)
+
+
+def _continues(pipeline: dlt.Pipeline, fingerprint: str, newest: str | None) -> bool:
+    """Say whether the pending packages follow directly on what the warehouse holds.
+
+    A package that the warehouse counts as loaded is still pending if the run was killed before it noted that.
+    """
+    try:
+        mark = pipeline.get_local_state_val(_MARK)
+    except KeyError:
+        return False
+    if mark["fingerprint"] != fingerprint:
+        return False
+    pending = {*pipeline.list_extracted_load_packages(), *pipeline.list_normalized_load_packages()}
+    done = [*pipeline.list_completed_load_packages(), *filter(None, [mark["load"]])]
+    return newest == max(done, default=None) or newest in pending
+
+
+def _newest_load(pipeline: dlt.Pipeline) -> str | None:
+    """Return the id of the newest load that the warehouse counts as complete; ids sort by time."""
+    if not exists(pipeline) or not isinstance(pipeline.destination_client(), SqlJobClientBase):
+        return None
+    try:
+        with pipeline.sql_client() as client:
+            loads = client.make_qualified_table_name("_dlt_loads")
+            rows = client.execute_sql(_NEWEST_LOAD.format(loads=loads))
+    except DatabaseUndefinedRelation:
+        return None
+    return rows[0][0] if rows else None

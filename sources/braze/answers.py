@@ -1,0 +1,154 @@
+"""What an answer, or the lack of one, means: pure functions between HTTP and `errors`."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+import requests
+from urllib3.exceptions import NewConnectionError
+
+from sources.braze.endpoints import Endpoint
+from sources.braze.errors import InvalidKey, NotAvailable, PermissionDenied, UnknownEntity, redact
+
+Json = dict[str, Any]
+
+LONGEST_DETAIL = 300
+NAMING = ("campaign_id", "send_id", "canvas_id", "segment_id", "card_id", "event", "product", "app_id")
+"""Parameters that say in an error what was asked about."""
+PERSONAL = ("external_ids", "user_aliases", "device_id", "braze_id", "email_address", "phone")
+"""Body fields whose values must not show up in errors and logs."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What was asked, as far as errors and logs may know: `subject` names the entity, `secrets` is what to redact."""
+
+    endpoint: Endpoint
+    subject: str
+    secrets: tuple[str, ...]
+
+    @classmethod
+    def about(cls, endpoint: Endpoint, fields: Mapping[str, Any], api_key: str) -> "Question":
+        """Return the question that these query parameters or body fields put to `endpoint`."""
+        subject = ", ".join(f"{name} {fields[name]}" for name in NAMING if fields.get(name))
+        return cls(endpoint, subject, (api_key, *_strings(fields.get(name) for name in PERSONAL)))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back. `payload` is None unless the body is a JSON object; `crash` is what `then` raised."""
+
+    status: int
+    reason: str
+    headers: Mapping[str, str]
+    payload: Json | None
+    result: Any = None
+    crash: Exception | None = None
+
+
+class Failure(Exception):  # noqa: N818
+    """An attempt that brought no usable answer.
+
+    `status` is None if there was no answer; `sent` is False if the request surely never left; `again` says whether
+    the same request may be sent once more.
+    """
+
+    def __init__(
+        self, detail: str, *, status: int | None = None, sent: bool = True, again: bool = True
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.status = status
+        self.sent = sent
+        self.again = again
+
+
+def is_success(status: int) -> bool:
+    """Say whether the status is that of a usable answer: GETs answer 200, exports 201."""
+    return status in (HTTPStatus.OK, HTTPStatus.CREATED)
+
+
+def json_object(content: bytes) -> Json | None:
+    """Return the JSON object in `content`, None if it is anything else."""
+    try:
+        payload = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return None
+    return payload if isinstance(payload, dict) else None
+
+
+def detail(question: Question, answer: Answer) -> str:
+    """Return what Braze said, redacted and cut to a readable length."""
+    message = (answer.payload or {}).get("message") or answer.reason or "no message"
+    return shown(question, message).rstrip(".")
+
+
+def shown(question: Question, words: object) -> str:
+    """Return words of Braze in a form fit for logs and errors."""
+    return redact(str(words), question.secrets)[:LONGEST_DETAIL]
+
+
+def problem(question: Question, answer: Answer, anything_succeeded: bool) -> Exception | None:
+    """Return what an answer other than 429 stands for: one of `errors`, a `Failure`, or None if it is usable."""
+    endpoint, status = question.endpoint, answer.status
+    if is_success(status):
+        if answer.payload is not None:
+            return None
+        return Failure("the answer is not a JSON object", status=status, again=not endpoint.starts_job)
+    said = detail(question, answer)
+    match status:
+        case HTTPStatus.BAD_REQUEST:
+            return UnknownEntity(endpoint, question.subject, said)
+        case HTTPStatus.UNAUTHORIZED if not anything_succeeded:
+            return InvalidKey(endpoint, said)
+        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
+            return PermissionDenied(endpoint, status, said)
+        case HTTPStatus.NOT_FOUND:
+            return NotAvailable(endpoint, said)
+        case _ if 300 <= status < 400:
+            host = urlsplit(answer.headers.get("Location", "")).hostname or "another path"
+            return Failure(f"a redirect to {host} ({status})", status=status, again=False)
+    again = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT
+    return Failure(f"{status}: {said}", status=status, again=again)
+
+
+def network_failure(question: Question, error: requests.RequestException) -> Failure:
+    """Return what a network error means for the attempt.
+
+    A job may have been started although its answer was lost, so its request must not be repeated.
+    """
+    said = shown(question, _cause(error))
+    if _never_sent(error):
+        return Failure(said, sent=False)
+    if question.endpoint.starts_job:
+        return Failure(f"{said}; Braze may have started the job all the same", again=False)
+    return Failure(said)
+
+
+def _never_sent(error: requests.RequestException) -> bool:
+    if isinstance(
+        error, requests.ConnectTimeout | requests.exceptions.SSLError | requests.exceptions.ProxyError
+    ):
+        return True
+    return isinstance(getattr(next(iter(error.args), None), "reason", None), NewConnectionError)
+
+
+def _cause(error: BaseException) -> str:
+    """Return the words of the innermost error, without the representation of the connection before them."""
+    inner = [getattr(error, "reason", None), *reversed(error.args)]
+    cause = next((item for item in inner if isinstance(item, BaseException)), None)
+    return _cause(cause) if cause else str(error).rpartition("): ")[2] or type(error).__name__
+
+
+def _strings(value: Any) -> Iterable[str]:
+    """Yield every string in a nest of lists and dict values."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _strings(value.values())
+    elif isinstance(value, Iterable):
+        for item in value:
+            yield from _strings(item)

@@ -1,0 +1,200 @@
+"""Rows → Arrow tables with the declared types, and their union.
+
+Declared columns get their declared type, whatever number or string Braze sent for it. Fields that no declaration names
+get the type of their values. A value that its column's type cannot hold goes to a variant column (`sent__v_text`),
+as dlt does it: nothing is lost and nothing fails. Texts lose NUL characters, and an empty text is null: a Postgres
+COPY cannot tell the two apart, and no key is ever empty.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sources.braze.flatten import Row
+from sources.braze.model import Table, Type
+
+ARROW_TYPES: dict[Type, pa.DataType] = {
+    Type.TEXT: pa.string(),
+    Type.JSON: pa.string(),
+    Type.BIGINT: pa.int64(),
+    Type.DOUBLE: pa.float64(),
+    Type.BOOL: pa.bool_(),
+    Type.DATE: pa.date32(),
+    Type.TIMESTAMP: pa.timestamp("us", tz="UTC"),
+}
+DELETED = "_deleted"
+"""Marks the tombstone of a parent that has no child rows left; null in every row that is stored."""
+
+
+def to_arrow(table: Table, rows: Sequence[Row], known: Mapping[str, Type]) -> pa.Table:
+    """`rows` of `table` as an Arrow table; columns that no row has are left out, key columns are not nullable.
+
+    `known` gives the types of discovered columns that the warehouse has already, so that a counter that was an
+    integer yesterday is not guessed anew today.
+    """
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns: dict[str, pa.Array] = {}
+    for name in names:
+        values = [row.get(name) for row in rows]
+        declared = table.column(name)
+        wanted = declared.type if declared else known.get(name) or infer(values)
+        if wanted is not None:
+            columns.update(_convert(name, values, wanted))
+    return pa.table(columns, schema=pa.schema([_field(table, name, array) for name, array in columns.items()]))
+
+
+def tombstones(table: Table, parents: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """One row per parent that has no rows in `table`, so that a merge removes those the warehouse still has."""
+    assert table.parent
+    rows = list(parents)
+    arrays: dict[str, pa.Array] = {}
+    for name in table.key:
+        column = table.column(name)
+        assert column
+        values = [row.get(name, _FILLERS[column.type]) for row in rows]
+        arrays[name] = pa.array(values, ARROW_TYPES[column.type])
+    arrays[DELETED] = pa.array([True] * len(rows), pa.bool_())
+    return pa.table(arrays, schema=pa.schema([_field(table, name, array) for name, array in arrays.items()]))
+
+
+_FILLERS: dict[Type, Any] = {
+    Type.TEXT: "-",
+    Type.BIGINT: -1,
+    Type.DATE: date(1970, 1, 1),
+    Type.TIMESTAMP: datetime(1970, 1, 1, tzinfo=UTC),
+}
+"""Key columns of a tombstone below its parent's grain: the row is never stored, but no key may be null."""
+
+
+def union(tables: Sequence[pa.Table]) -> pa.Table:
+    """Arrow tables of one warehouse table → one; columns that some lack are null there, numbers widen."""
+    return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+
+
+def infer(values: Iterable[Any]) -> Type | None:
+    """The type that holds all `values` of an undeclared field; None if all of them are null."""
+    kinds = {type(value) for value in values if value is not None}
+    if not kinds:
+        return None
+    if kinds & {list, dict}:
+        return Type.JSON
+    if kinds == {bool}:
+        return Type.BOOL
+    if kinds <= {int, float}:
+        return Type.BIGINT if kinds == {int} else Type.DOUBLE
+    return Type.TEXT
+
+
+def _field(table: Table, name: str, array: pa.Array) -> pa.Field:
+    return pa.field(name, array.type, nullable=name not in table.key)
+
+
+def _convert(name: str, values: list[Any], wanted: Type) -> dict[str, pa.Array]:
+    """`values` as `{name: array}`, and as `{name__v_…: array}` for those that `wanted` cannot hold."""
+    try:
+        return {name: _array(values, wanted)}
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, TypeError, ValueError):
+        fitting = [_coerce(value, wanted) for value in values]
+    strays = [value if fit is None else None for value, fit in zip(values, fitting, strict=True)]
+    columns = {name: _array(fitting, wanted)}
+    stray_type = infer(value for value in strays if value != "")
+    if stray_type in (Type.TEXT, Type.JSON) or wanted is stray_type:
+        strays = [value if value is None or isinstance(value, str) else _json(value) for value in strays]
+        stray_type = Type.TEXT
+    if stray_type is not None:
+        columns[f"{name}__v_{stray_type}"] = _array(strays, stray_type)
+    return columns
+
+
+def _array(values: list[Any], wanted: Type) -> pa.Array:
+    if wanted is Type.JSON:
+        return pa.array([None if value is None else _json(value) for value in values], pa.string())
+    if wanted is Type.TIMESTAMP:
+        return pa.array([_instant(value) for value in values], ARROW_TYPES[wanted])
+    if wanted is Type.DATE:
+        return pa.array([_date(value) for value in values], ARROW_TYPES[wanted])
+    array = pa.array(values, ARROW_TYPES[wanted])
+    return _clean(array) if wanted is Type.TEXT else array
+
+
+def _clean(array: pa.Array) -> pa.Array:
+    if pc.any(pc.match_substring(array, "\x00")).as_py():
+        array = pc.replace_substring(array, "\x00", "")
+    if pc.any(pc.equal(array, "")).as_py():
+        array = pc.if_else(pc.equal(array, ""), None, array)
+    return array
+
+
+def _json(value: Any) -> str:
+    text = value.replace("\x00", "") if isinstance(value, str) else value
+    return orjson.dumps(text).decode().replace("\\u0000", "")
+
+
+def _instant(value: Any) -> datetime | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, datetime):
+        return value
+    parsed = datetime.fromisoformat(value.replace(" UTC", "Z").replace(" +", "+").strip())
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def _date(value: Any) -> date | None:
+    return value if value is None or isinstance(value, date) else date.fromisoformat(str(value)[:10])
+
+
+def _coerce(value: Any, wanted: Type) -> Any:
+    """`value` as `wanted` holds it, or None if it cannot without loss."""
+    if value is None:
+        return None
+    try:
+        return _COERCIONS[wanted](value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _to_bigint(value: Any) -> int | None:
+    number = int(value)
+    exact = isinstance(value, str) or number == value
+    return number if exact and -(2**63) <= number < 2**63 else None
+
+
+def _to_bool(value: Any) -> bool | None:
+    return {True: True, False: False, "true": True, "false": False}.get(value)
+
+
+def _to_text(value: Any) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+_COERCIONS = {
+    Type.BIGINT: _to_bigint,
+    Type.DOUBLE: float,
+    Type.BOOL: _to_bool,
+    Type.TEXT: _to_text,
+    Type.DATE: _date,
+    Type.TIMESTAMP: _instant,
+    Type.JSON: lambda value: value,
+}
+
+
+def conform(table: Table, item: pa.Table, known: dict[str, Type]) -> pa.Table:
+    """`item` with its discovered columns in the types they have in the warehouse (`known`, which learns new ones)."""
+    for name in item.column_names:
+        found = _TYPES_OF_ARROW[item.schema.field(name).type]
+        if table.column(name) or name == DELETED or known.setdefault(name, found) is found:
+            continue
+        values = item.column(name).to_pylist()
+        place = item.column_names.index(name)
+        item = item.remove_column(place)
+        for variant, array in _convert(name, values, known[name]).items():
+            item = item.append_column(pa.field(variant, array.type), array)
+            known.setdefault(variant, _TYPES_OF_ARROW[array.type])
+    return item
+
+
+_TYPES_OF_ARROW = {arrow: kind for kind, arrow in ARROW_TYPES.items() if kind is not Type.JSON}

@@ -1,0 +1,341 @@
+"""HTTP with Braze: one request in, one parsed answer out, or one of `errors`.
+
+Retries and waits for the rate limit are `await`s on the event loop and hold no thread; the threads only send,
+receive and parse.
+"""
+
+import asyncio
+import logging
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+from http import HTTPStatus
+from typing import Any, TypeVar, overload
+from urllib.parse import parse_qs, urlsplit
+
+import orjson
+import requests
+from requests.adapters import HTTPAdapter
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
+
+from sources.braze.answers import (
+    Answer,
+    Failure,
+    Json,
+    Question,
+    detail,
+    is_success,
+    json_object,
+    network_failure,
+    problem,
+    shown,
+)
+from sources.braze.endpoints import Endpoint
+from sources.braze.errors import BadAnswer, BrazeError, ConfigurationError, ExportRunning, Unreachable
+from sources.braze.lanes import aside
+from sources.braze.rate_limits import RateLimits
+
+logger = logging.getLogger(__name__)
+
+Param = str | int | bool | None
+T = TypeVar("T")
+
+ATTEMPTS = 6
+FIRST_ATTEMPTS = 3
+"""Attempts to connect to a host that has never answered: then rather the setting is wrong."""
+LONGEST_PAUSE = 30.0
+REFUSALS = 20
+"""429s in a row after which a request is given up."""
+
+
+@dataclass
+class Traffic:
+    """What was sent so far; written by the event loop, safe to read from other threads.
+
+    `requests` are HTTP requests sent, among them `retries` and those `refused` with 429, and `by_path` the same per
+    endpoint path; `succeeded` got a usable answer; `in_flight` are under way now.
+    """
+
+    limits: RateLimits
+    requests: int = 0
+    retries: int = 0
+    refused: int = 0
+    succeeded: int = 0
+    in_flight: int = 0
+    by_path: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def waited(self) -> float:
+        """Return the seconds for which rate limits held requests back."""
+        return self.limits.waited
+
+
+@dataclass(frozen=True)
+class _Call:
+    question: Question
+    prepared: requests.PreparedRequest
+    then: Callable[[Json], Any] | None = None
+    lane: asyncio.Semaphore | None = None
+    linked: bool = False
+
+
+class Client:
+    """One workspace's REST API, for use within one event loop.
+
+    `concurrency` is the number of requests at a time; `rate_reserve` the share of each reserved pool that stays free;
+    `timeout` the seconds to connect and between two bytes; `clock` the local time in epoch seconds; `backoff` the
+    longest first pause, in seconds, before a request is tried again.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        concurrency: int = 16,
+        rate_reserve: float = 0.2,
+        *,
+        timeout: tuple[float, float] = (10, 90),
+        clock: Callable[[], float] = time.time,
+        backoff: float = 0.5,
+        limits: RateLimits | None = None,
+        user_agent: str = "braze-elt",
+    ) -> None:
+        self._base_url = base_url
+        self._api_key = _checked_key(api_key)
+        self._timeout = timeout
+        self._clock = clock
+        self._backoff = backoff
+        self._limits = limits or RateLimits(rate_reserve, clock)
+        self._headers = {
+            "Authorization": f"Bearer {self._api_key}",
+            "User-Agent": user_agent,
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip, deflate",
+        }
+        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="braze")
+        self._session = requests.Session()
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=concurrency))
+        self._environment = self._session.merge_environment_settings(base_url, {}, None, None, None)
+        self._answered = False
+        self.traffic = Traffic(self._limits)
+
+    @overload
+    async def get(
+        self,
+        endpoint: Endpoint,
+        params: Mapping[str, Param] | None = None,
+        then: None = None,
+        lane: asyncio.Semaphore | None = None,
+    ) -> Json: ...
+    @overload
+    async def get(
+        self,
+        endpoint: Endpoint,
+        params: Mapping[str, Param] | None,
+        then: Callable[[Json], T],
+        lane: asyncio.Semaphore | None = None,
+    ) -> T: ...
+    async def get(
+        self,
+        endpoint: Endpoint,
+        params: Mapping[str, Param] | None = None,
+        then: Callable[[Json], Any] | None = None,
+        lane: asyncio.Semaphore | None = None,
+    ) -> Any:
+        """Return the answer to a GET: the JSON object, or what `then` makes of it in the worker thread.
+
+        Parameters that are None are left out. The held `lane` is given up during back-off and rate-limit waits.
+        Raises the exceptions of `sources.braze.errors`, and whatever `then` raises.
+        """
+        query = {name: _query_value(value) for name, value in (params or {}).items() if value is not None}
+        prepared = requests.PreparedRequest()
+        prepared.prepare("GET", f"{self._base_url}/{endpoint.path}", self._headers, params=query)
+        return await self._call(_Call(Question.about(endpoint, query, self._api_key), prepared, then, lane))
+
+    async def get_page(
+        self, endpoint: Endpoint, params: Mapping[str, Param] | None = None
+    ) -> tuple[Json, str | None]:
+        """Return the answer to a GET that is paged by `Link` header, and the next page's `cursor` (None: the last)."""
+        query = {name: _query_value(value) for name, value in (params or {}).items() if value is not None}
+        prepared = requests.PreparedRequest()
+        prepared.prepare("GET", f"{self._base_url}/{endpoint.path}", self._headers, params=query)
+        question = Question.about(endpoint, query, self._api_key)
+        page: tuple[Json, str | None] = await self._call(_Call(question, prepared, linked=True))
+        return page
+
+    @overload
+    async def post(
+        self,
+        endpoint: Endpoint,
+        body: Mapping[str, Any],
+        then: None = None,
+        lane: asyncio.Semaphore | None = None,
+    ) -> Json: ...
+    @overload
+    async def post(
+        self,
+        endpoint: Endpoint,
+        body: Mapping[str, Any],
+        then: Callable[[Json], T],
+        lane: asyncio.Semaphore | None = None,
+    ) -> T: ...
+    async def post(
+        self,
+        endpoint: Endpoint,
+        body: Mapping[str, Any],
+        then: Callable[[Json], Any] | None = None,
+        lane: asyncio.Semaphore | None = None,
+    ) -> Any:
+        """Return the answer to a POST of the JSON object `body`; as `get` otherwise.
+
+        What starts a job is not sent again once Braze may have received it without answering: that is a `BadAnswer`.
+        """
+        headers = {**self._headers, "Content-Type": "application/json"}
+        prepared = requests.PreparedRequest()
+        prepared.prepare("POST", f"{self._base_url}/{endpoint.path}", headers, data=orjson.dumps(dict(body)))
+        return await self._call(_Call(Question.about(endpoint, body, self._api_key), prepared, then, lane))
+
+    async def aclose(self) -> None:
+        """Drop what has not been sent and close idle connections; requests under way end by themselves."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._session.close()
+
+    async def _call(self, call: _Call) -> Any:
+        attempts = AsyncRetrying(
+            retry=retry_if_exception(lambda error: isinstance(error, Failure) and error.again),
+            stop=self._is_enough,
+            wait=self._pause,
+            before_sleep=self._count_retry,
+            sleep=partial(_sleep_aside, call.lane),
+            reraise=True,
+        )
+        try:
+            return await attempts(self._attempt, call)
+        except Failure as failure:
+            raise self._given_up(call.question, failure) from None
+
+    def _is_enough(self, state: RetryCallState) -> bool:
+        return state.attempt_number >= (FIRST_ATTEMPTS if self._at_first_contact(state) else ATTEMPTS)
+
+    def _pause(self, state: RetryCallState) -> float:
+        if self._at_first_contact(state):
+            return self._backoff * state.attempt_number
+        return wait_random_exponential(multiplier=self._backoff, max=LONGEST_PAUSE)(state)
+
+    def _at_first_contact(self, state: RetryCallState) -> bool:
+        failure = state.outcome and state.outcome.exception()
+        return not self._answered and isinstance(failure, Failure) and not failure.sent
+
+    def _count_retry(self, _: RetryCallState) -> None:
+        self.traffic.retries += 1
+
+    def _given_up(self, question: Question, failure: Failure) -> BrazeError:
+        if not failure.sent and not self._answered:
+            return Unreachable(urlsplit(self._base_url).netloc, question.endpoint, failure.detail)
+        return BadAnswer(question.endpoint, question.subject, failure.status, failure.detail)
+
+    async def _attempt(self, call: _Call) -> Any:
+        for _ in range(REFUSALS):
+            await self._limits.admit(call.question.endpoint.bucket, call.lane)
+            answer = await self._send(call)
+            if answer.status != HTTPStatus.TOO_MANY_REQUESTS:
+                return self._result(call.question, answer)
+        said = f"refused {REFUSALS} times in a row (429: {detail(call.question, answer)})"
+        raise Failure(said, status=answer.status, again=False)
+
+    async def _send(self, call: _Call) -> Answer:
+        """Send an admitted request once and tell the rate limits about it."""
+        endpoint, sent_at, answer = call.question.endpoint, self._clock(), None
+        self.traffic.requests += 1
+        self.traffic.by_path[endpoint.path] += 1
+        self.traffic.in_flight += 1
+        try:
+            answer = await asyncio.get_running_loop().run_in_executor(self._threads, self._exchange, call)
+        except requests.RequestException as error:
+            raise network_failure(call.question, error) from None
+        finally:
+            self.traffic.in_flight -= 1
+            if answer is None:
+                self._limits.lost(endpoint.bucket)
+        self._answered = True
+        self._observe(call.question, answer, sent_at)
+        return answer
+
+    def _observe(self, question: Question, answer: Answer, sent_at: float) -> None:
+        endpoint = question.endpoint
+        if answer.status != HTTPStatus.TOO_MANY_REQUESTS:
+            self._limits.observe(endpoint.bucket, answer.headers, sent_at)
+        elif endpoint.starts_job and self._limits.has_allowance(endpoint.bucket, answer.headers):
+            self._limits.observe(endpoint.bucket, answer.headers, sent_at)
+            raise ExportRunning(endpoint, question.subject, detail(question, answer))
+        else:
+            self._limits.refuse(endpoint.bucket, answer.headers, sent_at)
+            self.traffic.refused += 1
+
+    def _exchange(self, call: _Call) -> Answer:
+        """Send, receive, parse and apply `then`, in a worker thread. Raises `requests.RequestException`."""
+        started = time.perf_counter()
+        response = self._session.send(
+            call.prepared, timeout=self._timeout, allow_redirects=False, **self._environment
+        )
+        status = response.status_code
+        logger.debug(
+            "%s %s: %d in %d ms, request id %s",
+            call.prepared.method,
+            call.question.endpoint.path,
+            status,
+            (time.perf_counter() - started) * 1000,
+            response.headers.get("X-Request-Id"),
+        )
+        payload = json_object(response.content)
+        result = (payload, _next_cursor(response)) if call.linked else payload
+        answer = Answer(status, response.reason or "", response.headers, payload, result)
+        if call.then is None or payload is None or not is_success(status):
+            return answer
+        try:
+            return replace(answer, result=call.then(payload))
+        except Exception as error:
+            return replace(answer, crash=error)
+
+    def _result(self, question: Question, answer: Answer) -> Any:
+        error = problem(question, answer, anything_succeeded=self.traffic.succeeded > 0)
+        if error:
+            raise error
+        self.traffic.succeeded += 1
+        errors = answer.payload and answer.payload.get("errors")
+        if errors:
+            logger.warning(
+                "%s answered with errors beside the data: %s", question.endpoint.path, shown(question, errors)
+            )
+        if answer.crash:
+            raise answer.crash
+        return answer.result
+
+
+async def _sleep_aside(lane: asyncio.Semaphore | None, seconds: float) -> None:
+    async with aside(lane):
+        await asyncio.sleep(seconds)
+
+
+def _next_cursor(response: requests.Response) -> str | None:
+    """The cursor in the `rel="next"` link, decoded once: it may be percent-encoded in there."""
+    query = urlsplit(response.links.get("next", {}).get("url", "")).query
+    return parse_qs(query).get("cursor", [None])[0]
+
+
+def _checked_key(api_key: str) -> str:
+    key = api_key.strip()
+    if not key:
+        raise ConfigurationError("There is no API key: set `api_key` (SOURCES__BRAZE__API_KEY).")
+    if not re.fullmatch(r"[!#-&(-~]+", key):
+        raise ConfigurationError("`api_key` holds quotes, spaces or other characters that no Braze key has.")
+    return key
+
+
+def _query_value(value: str | int | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,132 @@
+"""What can go wrong with a request, one exception per way of going on.
+
+`ConfigurationError` and its kinds end the run; `PermissionDenied` and `NotAvailable` end a resource; the others
+cost one entity. Texts are plain sentences and hold no secret: Braze's words pass through `redact` first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sources.braze.endpoints import Endpoint
+
+_URL_SECRETS = re.compile(
+    r"(?P<scheme>https?://)(?:[^\s/@\"'<>]+@)?(?P<place>[^\s?\"'<>]+)(?P<query>\?[^\s\"'<>]+)?"
+)
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """`text` without the given secrets, and without the user names and query strings of any URL in it."""
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = text.replace(secret, "[redacted]")
+    return _URL_SECRETS.sub(
+        lambda url: url["scheme"] + url["place"] + ("?[redacted]" if url["query"] else ""), text
+    )
+
+
+class BrazeError(Exception):
+    """Any failure of this source. `detail` is what Braze or the network said, redacted, or empty."""
+
+    def __init__(
+        self, sentence: str, *, endpoint: Endpoint | None = None, status: int | None = None, detail: str = ""
+    ) -> None:
+        super().__init__(sentence)
+        self.endpoint = endpoint
+        self.status = status
+        self.detail = detail
+
+
+class ConfigurationError(BrazeError):
+    """A setting is missing or wrong; nothing can be loaded until it is mended."""
+
+
+class InvalidKey(ConfigurationError):
+    """401 before anything succeeded: the key or the host is wrong, or this key cannot read this endpoint.
+
+    Which of them shows once other endpoints were asked: see `client.traffic.succeeded`.
+    """
+
+    def __init__(self, endpoint: Endpoint, detail: str) -> None:
+        super().__init__(
+            "Braze does not know the key in `api_key` (401). Check the key, and that `endpoint` is the"
+            " instance of your dashboard: a key at the wrong instance looks the same.",
+            endpoint=endpoint,
+            status=401,
+            detail=detail,
+        )
+
+
+class Unreachable(ConfigurationError):
+    """No connection to the host was ever established."""
+
+    def __init__(self, host: str, endpoint: Endpoint, detail: str) -> None:
+        super().__init__(
+            f"No connection to {host}: {detail}. Check the setting `endpoint`, and the network or proxy.",
+            endpoint=endpoint,
+            detail=detail,
+        )
+
+
+class PermissionDenied(BrazeError):
+    """403, or 401 on an endpoint while others answered: the key lacks the endpoint's permission."""
+
+    def __init__(self, endpoint: Endpoint, status: int, detail: str) -> None:
+        super().__init__(
+            f"The API key may not use {endpoint.path} ({status}: {detail}). Keys cannot be edited: create one"
+            f" that also has the permission {endpoint.permission} and set it as `api_key`.",
+            endpoint=endpoint,
+            status=status,
+            detail=detail,
+        )
+
+
+class NotAvailable(BrazeError):
+    """404: this workspace does not have the endpoint."""
+
+    def __init__(self, endpoint: Endpoint, detail: str) -> None:
+        super().__init__(
+            f"This workspace has no {endpoint.path} (404: {detail}).",
+            endpoint=endpoint,
+            status=404,
+            detail=detail,
+        )
+
+
+class UnknownEntity(BrazeError):
+    """400: Braze does not accept what was asked for, mostly because it was deleted. `subject` names it."""
+
+    def __init__(self, endpoint: Endpoint, subject: str, detail: str) -> None:
+        super().__init__(
+            f"Braze refused {endpoint.path}{subject and f' for {subject}'} (400: {detail}).",
+            endpoint=endpoint,
+            status=400,
+            detail=detail,
+        )
+
+
+class BadAnswer(BrazeError):
+    """No usable answer, even after retries; `status` is the last one, None if there was none."""
+
+    def __init__(self, endpoint: Endpoint, subject: str, status: int | None, detail: str) -> None:
+        super().__init__(
+            f"No usable answer from {endpoint.path}{subject and f' for {subject}'}: {detail}.",
+            endpoint=endpoint,
+            status=status,
+            detail=detail,
+        )
+
+
+class ExportRunning(BrazeError):
+    """429 although the rate limit has room: Braze is still busy with an export of the same segment."""
+
+    def __init__(self, endpoint: Endpoint, subject: str, detail: str) -> None:
+        super().__init__(
+            f"Braze is already running an export{subject and f' of {subject}'} (429: {detail}). Wait for it,"
+            " or cancel it.",
+            endpoint=endpoint,
+            status=429,
+            detail=detail,
+        )

@@ -1,0 +1,608 @@
+"""One run against a workspace: catalog → work → requests → rows, in the background of dlt's extraction.
+
+An event loop in a thread of its own walks the catalog and sends the requests; parcels of Arrow tables wait, by
+resource, for the dlt resources to take them. What waits is bounded, so memory does not grow with the workspace, and
+requests go on while a chunk is being loaded.
+"""
+
+import asyncio
+import threading
+from collections import Counter, defaultdict, deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+
+from sources.braze import endpoints, flatten
+from sources.braze.arrow import to_arrow, tombstones
+from sources.braze.catalog import CATALOGS, Catalog, Entity, listed, names
+from sources.braze.client import Client
+from sources.braze.cursors import Cursors
+from sources.braze.endpoints import Endpoint
+from sources.braze.errors import (
+    BadAnswer,
+    BrazeError,
+    ConfigurationError,
+    InvalidKey,
+    NotAvailable,
+    PermissionDenied,
+    Unreachable,
+)
+from sources.braze.failures import Failure, OpenFailures
+from sources.braze.flatten import Answer, Row, Rows, Series
+from sources.braze.model import ALL, Table, Type
+from sources.braze.planning import Calendar, rests
+from sources.braze.series import CANVAS_SUMMARY, Gaps, Part, SeriesSpec, specs
+from sources.braze.settings import Settings
+from sources.braze.tables import TABLES, tables_of
+from sources.braze.windows import ONE_DAY, Span, Unit, missing, request_parameters
+
+WAITING_ROWS = 150_000
+"""Rows that may wait for the warehouse before requests pause."""
+FAILURES_IN_A_ROW = 20
+"""Entities of one resource that may fail one after the other before the rest of it is left for the next run."""
+
+
+@dataclass
+class Parcel:
+    """What one entity or request brought for a resource: Arrow tables, and what they say about cursors."""
+
+    tables: dict[str, pa.Table] = field(default_factory=dict)
+    reached: list[tuple[str, Span]] = field(default_factory=list)
+    started: list[tuple[str, Any]] = field(default_factory=list)
+    quiet: list[tuple[str, bool]] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        """Rows in all tables."""
+        return sum(table.num_rows for table in self.tables.values())
+
+
+@dataclass
+class Progress:
+    """How far a resource is: requests known so far, answered, and entities that failed."""
+
+    known: int = 0
+    done: int = 0
+    failed: int = 0
+
+
+@dataclass
+class Packed:
+    """A flattened answer whose rows are Arrow already."""
+
+    tables: dict[str, pa.Table]
+    series: Series
+
+
+class Extraction:
+    """Everything that is asked in one run; the dlt resources in `sources.braze` take its parcels.
+
+    `only` makes it a backfill of that closed range; `dry` walks the catalog and counts what series would be asked
+    (`planned`, requests by path) without asking. `now` is the run's clock.
+    """
+
+    def __init__(
+        self, settings: Settings, client: Client, now: datetime, only: Span | None = None, dry: bool = False
+    ) -> None:
+        self.settings = settings
+        self.client = client
+        self.calendar = Calendar(now, settings.zone, settings.lookback_days, settings.start_date, only)
+        self.dry = dry
+        self.run_id = uuid4().hex
+        self.cursors: dict[str, Cursors] = {}
+        self.open_failures = OpenFailures()
+        self.failures: list[Failure] = []
+        self.progress: dict[str, Progress] = defaultdict(Progress)
+        self.planned: Counter[str] = Counter()
+        self.planned_days: Counter[str] = Counter()
+        self.known_types: dict[str, dict[str, Type]] = defaultdict(dict)
+        self.tables_with_data: set[str] = set()
+        self.crash: BaseException | None = None
+        self._selected: tuple[str, ...] = ()
+        self._parcels: dict[str, deque[Parcel]] = defaultdict(deque)
+        self._waiting_rows = 0
+        self._denied: set[Endpoint] = set()
+        self._failed_in_a_row: Counter[str] = Counter()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._room: asyncio.Event | None = None
+
+    # What the consumer (dlt's thread) calls
+
+    def start(self, selected: Iterable[str], cursors: Mapping[str, Cursors], failures: OpenFailures) -> None:
+        """Begin asking for `selected` resources in the background; later calls do nothing."""
+        if self._thread:
+            return
+        self._selected = tuple(selected)
+        self.cursors = dict(cursors)
+        self.open_failures = failures
+        self._thread = threading.Thread(target=self._run, name="braze-extraction", daemon=True)
+        self._thread.start()
+
+    def take(self, resource: str) -> Parcel | None:
+        """The next parcel of `resource`, or None if none is waiting. Raises what ended the extraction early."""
+        if self.crash:
+            raise self.crash
+        if not self._parcels[resource]:
+            return None
+        parcel = self._parcels[resource].popleft()
+        self._waiting_rows -= parcel.rows
+        if self._loop and self._room and self._waiting_rows < WAITING_ROWS and not self.asked:
+            self._loop.call_soon_threadsafe(self._room.set)
+        return parcel
+
+    @property
+    def asked(self) -> bool:
+        """Whether everything has been asked and answered (parcels may still wait)."""
+        return self._thread is not None and not self._thread.is_alive()
+
+    @property
+    def finished(self) -> bool:
+        """Whether everything has been asked and every parcel taken."""
+        return self.asked and not any(self._parcels.values())
+
+    def stop(self) -> None:
+        """Ask for nothing more; requests in flight are finished and their parcels kept."""
+        self._stopping = True
+
+    def join(self) -> None:
+        """Wait until nothing is in flight any more."""
+        if self._thread:
+            self._thread.join()
+
+    # What happens in the loop
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except BaseExceptionGroup as group:
+            self.crash = _first(group)
+        except BaseException as error:
+            self.crash = error
+
+    async def _main(self) -> None:
+        self._loop, self._room = asyncio.get_running_loop(), asyncio.Event()
+        self._room.set()
+        try:
+            async with asyncio.TaskGroup() as families:
+                for catalog in CATALOGS:
+                    series = [
+                        spec for name in self._selected for spec in self._specs(name) if spec.of == catalog.resource
+                    ]
+                    if series or catalog.resource in self._selected:
+                        families.create_task(self._catalog(catalog, series))
+                for resource, family in self._workspace_families().items():
+                    if resource in self._selected:
+                        families.create_task(self._guarded((resource,), family()))
+        finally:
+            await self.client.aclose()
+        self._reject_key()
+
+    def _specs(self, resource: str) -> tuple[SeriesSpec, ...]:
+        return specs(resource, self.settings.hourly)
+
+    def _workspace_families(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        return {
+            "events": self._events,
+            "event_series": self._events_for_series_only,
+            "purchases": self._purchases,
+            "kpis": lambda: self._by_app("kpis"),
+            "sessions": lambda: self._by_app("sessions", segment_id=ALL),
+            "sends": self._sends,
+        }
+
+    def _reject_key(self) -> None:
+        """A 401 that no success contradicts means that the key or the host is wrong for everything."""
+        if self._refused and not self.client.traffic.succeeded:
+            raise self._refused
+
+    _refused: InvalidKey | None = None
+
+    async def _guarded(self, resources: Sequence[str], work: Awaitable[None]) -> None:
+        """Await `work`; what fails it as a whole fails `resources`, and nothing else."""
+        try:
+            await work
+        except InvalidKey as error:
+            self._refused = error
+            self._fail_resources(resources, PermissionDenied(_endpoint(error), 401, error.detail))
+        except (Unreachable, ConfigurationError):
+            raise
+        except NotAvailable as error:
+            if not set(resources) <= {"cards", "card_series"}:
+                self._fail_resources(resources, error)
+        except PermissionDenied as error:
+            if not set(resources) <= {"cards", "card_series"}:
+                self._fail_resources(resources, error)
+        except BrazeError as error:
+            self._fail_resources(resources, error)
+
+    def _fail_resources(self, resources: Sequence[str], error: BrazeError) -> None:
+        for resource in resources:
+            self._fail(resource, ALL, None, error)
+
+    def _fail(self, resource: str, entity_id: str, span: Span | None, error: BrazeError) -> None:
+        days = span or Span(self.calendar.today, self.calendar.today)
+        self.progress[resource].failed += 1
+        self.failures.append(
+            Failure(
+                run_id=self.run_id,
+                resource=resource,
+                entity_id=entity_id,
+                start_date=days.first,
+                end_date=days.last,
+                endpoint=error.endpoint.path if error.endpoint else "",
+                status=error.status,
+                message=str(error),
+                failed_at=datetime.now(tz=self.calendar.now.tzinfo),
+            )
+        )
+
+    # Catalogs
+
+    async def _catalog(self, catalog: Catalog, series: Sequence[SeriesSpec]) -> None:
+        resources = [
+            *([catalog.resource] if catalog.resource in self._selected else []),
+            *dict.fromkeys(spec.resource for spec in series),
+        ]
+        await self._guarded(resources, self._walk(catalog, series))
+
+    async def _walk(self, catalog: Catalog, series: Sequence[SeriesSpec]) -> None:
+        lanes = asyncio.Semaphore(4 * self.settings.concurrency)
+        present: set[str] = set()
+        async with asyncio.TaskGroup() as entities:
+            async for page in listed(self._get, catalog):
+                present.update(entry["id"] for entry in page)
+                for entry in page:
+                    await lanes.acquire()
+                    if self._stopping:
+                        return
+                    task = entities.create_task(self._entity(catalog, entry, series, lanes))
+                    task.add_done_callback(lambda _: lanes.release())
+        for resource in (catalog.resource, *(spec.resource for spec in series)):
+            self.open_failures.forget(resource, present)
+        self._mend(catalog.resource, ALL, None)
+
+    async def _entity(
+        self, catalog: Catalog, entry: Answer, series: Sequence[SeriesSpec], lane: asyncio.Semaphore
+    ) -> None:
+        try:
+            details = await self._details(catalog, entry, lane)
+            rows = catalog.flatten(entry, details, self.settings.message_bodies)
+            entity = catalog.entity(entry, details, self.settings)
+        except PermissionDenied as error:
+            self._deny(catalog.resource, error)
+            return
+        except BrazeError as error:
+            self._fail(catalog.resource, entry["id"], None, error)
+            return
+        if catalog.resource in self._selected:
+            for row in rows[catalog.resource]:
+                row["synced_at"] = self.calendar.now
+            self._post(
+                catalog.resource,
+                Parcel(self._pack(catalog.resource, rows, [{catalog.parameter: entry["id"]}])),
+            )
+            self._mend(catalog.resource, entry["id"], None)
+        for spec in series if entity else ():
+            assert entity
+            await self._series(spec, entity, lane)
+
+    async def _details(self, catalog: Catalog, entry: Answer, lane: asyncio.Semaphore) -> Answer:
+        if catalog.details in self._denied:
+            return {}
+        self.progress[catalog.resource].known += 1
+        try:
+            return await self._get(catalog.details, {catalog.parameter: entry["id"]}, lane=lane)
+        except PermissionDenied as error:
+            self._deny(catalog.resource, error)
+            return {}
+        finally:
+            self.progress[catalog.resource].done += 1
+
+    # Series of the workspace itself
+
+    async def _events(self) -> None:
+        await self._walk_events(with_catalog=True)
+
+    async def _events_for_series_only(self) -> None:
+        if "events" not in self._selected:
+            await self._walk_events(with_catalog=False)
+
+    async def _walk_events(self, with_catalog: bool) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            async for page in self._event_pages():
+                if with_catalog:
+                    rows: Rows = {"events": [], "event_tags": []}
+                    for entry in page:
+                        for table, table_rows in flatten.event(entry).items():
+                            rows[table] += table_rows
+                    for row in rows["events"]:
+                        row["synced_at"] = self.calendar.now
+                    parents = [{"event": entry["name"]} for entry in page]
+                    self._post("events", Parcel(self._pack("events", rows, parents)))
+                for entry in page if "event_series" in self._selected else ():
+                    for app_id in (ALL, *self.settings.app_ids):
+                        key = {"event": entry["name"], "app_id": app_id, "segment_id": ALL}
+                        for spec in self._specs("event_series"):
+                            tasks.create_task(self._series(spec, _workspace_entity(key)))
+        self._mend("events", ALL, None)
+
+    async def _event_pages(self) -> Any:
+        """Pages of `GET /events`; keys made before that endpoint existed fall back to the names of `events/list`."""
+        cursor: str | None = None
+        try:
+            while True:
+                self.planned[endpoints.EVENTS.path] += 1
+                answer, cursor = await self.client.get_page(endpoints.EVENTS, {"cursor": cursor})
+                page = [entry for entry in answer.get("events") or () if entry.get("name")]
+                if page:
+                    yield page
+                if not cursor:
+                    return
+        except (PermissionDenied, NotAvailable, InvalidKey):
+            async for page in names(self._get, endpoints.EVENTS_LIST, "events", 250):
+                yield [{"name": name} for name in page]
+
+    async def _purchases(self) -> None:
+        products = [ALL]
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._purchase_series(ALL))
+            async for page in names(self._get, endpoints.PURCHASES_PRODUCT_LIST, "products", None):
+                rows = [{"product": product, "synced_at": self.calendar.now} for product in page]
+                self._post("purchases", Parcel(self._pack("purchases", {"products": rows}, [])))
+                products += page
+                for product in page:
+                    if product in self.settings.products or ALL in self.settings.products:
+                        tasks.create_task(self._purchase_series(product))
+        self._mend("purchases", ALL, None)
+
+    async def _purchase_series(self, product: str) -> None:
+        for spec in self._specs("purchases"):
+            await self._series(spec, _workspace_entity({"product": product, "app_id": ALL}))
+
+    async def _by_app(self, resource: str, **key: str) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for app_id in (ALL, *self.settings.app_ids):
+                for spec in self._specs(resource):
+                    tasks.create_task(self._series(spec, _workspace_entity({"app_id": app_id, **key})))
+
+    async def _sends(self) -> None:
+        (spec,) = self._specs("sends")
+        async with asyncio.TaskGroup() as tasks:
+            for campaign_id, send_id in self.settings.sends:
+                key = {"campaign_id": campaign_id, "send_id": send_id}
+                entity = Entity(f"{campaign_id}:{send_id}", dict(key), key, begins=self.calendar.settled + ONE_DAY)
+                tasks.create_task(self._series(spec, entity))
+
+    # A series of an entity
+
+    async def _series(self, spec: SeriesSpec, entity: Entity, lane: asyncio.Semaphore | None = None) -> None:
+        cursors = self.cursors.setdefault(spec.resource, Cursors())
+        failed = self.open_failures.days(spec.resource, entity.id)
+        if not failed and rests(self.calendar, spec, entity, cursors):
+            return
+        parts = [part for part in spec.parts if part.endpoint not in self._denied]
+        known = [cursors.get(spec.cursor(entity.id, part)) for part in parts]
+        cursor = None if None in known else min((day for day in known if day), default=None)
+        spans = self.calendar.requests(spec, entity, cursor, failed)
+        self.progress[spec.resource].known += len(spans) * len(parts)
+        if self.dry:
+            for part in parts:
+                self.planned[part.endpoint.path] += len(spans)
+                self.planned_days[part.endpoint.path] += sum(len(span) for span in spans)
+            return
+        needed = self.calendar.needed(entity, cursor)
+        results = await asyncio.gather(*(self._request(spec, entity, span, needed, lane) for span in spans))
+        if spec.dormant and results and all(result is not None for result in results):
+            latest = max((result.last_active for result in results if result and result.last_active), default=None)
+            quiet = latest is None or latest <= self.calendar.settled
+            names_ = [spec.cursor(entity.id, part) for part in parts]
+            self._post(spec.resource, Parcel(quiet=[(name, quiet) for name in names_]))
+
+    async def _request(
+        self, spec: SeriesSpec, entity: Entity, span: Span, needed: Span, lane: asyncio.Semaphore | None
+    ) -> Series | None:
+        """Ask for `span` of `entity` and post what comes back; None if it failed or was not asked."""
+        assert self._room
+        await self._room.wait()
+        if self._stopping or self._failed_in_a_row[spec.resource] >= FAILURES_IN_A_ROW:
+            return None
+        wanted = Span(max(span.first, min(needed.first, span.last)), span.last)
+        try:
+            packed = await self._answer(spec, entity, span, lane)
+            absent = self._absent(spec, span, packed.series)
+            if absent:
+                packed = await self._answer(spec, entity, span, lane)
+                absent = self._absent(spec, span, packed.series)
+        except (ConfigurationError, PermissionDenied) as error:
+            if isinstance(error, Unreachable):
+                raise
+            self._deny(spec.resource, error)
+            return None
+        except BrazeError as error:
+            self._count_failure(spec.resource)
+            self._fail(spec.resource, entity.id, wanted, error)
+            return None
+        self._failed_in_a_row[spec.resource] = 0
+        if absent:
+            error = BadAnswer(
+                spec.parts[0].endpoint,
+                entity.id,
+                200,
+                f"the days {absent.first} to {absent.last} are missing in it, also when asked again",
+            )
+            self._fail(spec.resource, entity.id, absent, error)
+        else:
+            self._mend(spec.resource, entity.id, span)
+        self._deliver(spec, entity, span, packed, absent)
+        return None if absent else packed.series
+
+    def _deliver(self, spec: SeriesSpec, entity: Entity, span: Span, packed: Packed, absent: Span | None) -> None:
+        last = min(span.last, self.calendar.yesterday)
+        if absent:
+            last = absent.first - ONE_DAY
+        elif not packed.series.days:
+            last = span.first - ONE_DAY
+        parcel = Parcel(packed.tables)
+        floor = self.calendar.floor(entity)
+        for part in spec.parts:
+            if part.endpoint not in self._denied:
+                name = spec.cursor(entity.id, part)
+                parcel.started.append((name, floor))
+                if last >= span.first:
+                    parcel.reached.append((name, Span(span.first, last)))
+        self._post(spec.resource, parcel)
+
+    async def _answer(self, spec: SeriesSpec, entity: Entity, span: Span, lane: asyncio.Semaphore | None) -> Packed:
+        """The answer(s) for `span` of `entity`, flattened and packed in the client's worker thread."""
+        parts = [part for part in spec.parts if part.endpoint not in self._denied]
+        if len(spec.parts) == 1:
+            pack = lambda series: self._pack_series(spec, entity, series)  # noqa: E731
+            packed: Packed = await self._ask(parts[0], spec, entity, span, pack, lane)
+            return packed
+        answers = await asyncio.gather(
+            *(self._ask(part, spec, entity, span, lambda series: series, lane) for part in parts),
+            return_exceptions=True,
+        )
+        for answer in answers:
+            if isinstance(answer, PermissionDenied):
+                self._deny(spec.resource, answer)
+            elif isinstance(answer, BaseException):
+                raise answer
+        granted = [answer for answer in answers if isinstance(answer, Series)]
+        if not granted:
+            raise next(answer for answer in answers if isinstance(answer, PermissionDenied))
+        return self._pack_series(spec, entity, flatten.joined(spec.table, spec.keys, granted))
+
+    async def _ask(
+        self,
+        part: Part,
+        spec: SeriesSpec,
+        entity: Entity,
+        span: Span,
+        pack: Callable[[Series], Any],
+        lane: asyncio.Semaphore | None,
+    ) -> Any:
+        parameters = {
+            **part.parameters,
+            **entity.parameters,
+            **request_parameters(span, spec.unit, self.settings.zone),
+        }
+        if spec.unit is Unit.HOUR:
+            parameters["unit"] = "hour"
+        if spec is CANVAS_SUMMARY:
+            parameters["length"] = len(span)
+
+        def read(answer: Answer) -> Any:
+            try:
+                return pack(part.flatten(answer, entity.key, span, self.settings.zone))
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                detail = f"its shape is not the documented one ({type(error).__name__}: {error})"
+                raise BadAnswer(part.endpoint, entity.id, 200, detail) from error
+
+        try:
+            return await self._get(part.endpoint, parameters, then=read, lane=lane)
+        finally:
+            self.progress[spec.resource].done += 1
+
+    def _absent(self, spec: SeriesSpec, span: Span, series: Series) -> Span | None:
+        if spec.gaps is Gaps.ANY:
+            return None
+        if spec.gaps is Gaps.LEADING:
+            if not series.days:
+                return None
+            span = Span(min(series.days), span.last)
+        return missing(span, series.days, self.calendar.yesterday)
+
+    # Small things
+
+    async def _get(self, endpoint: Endpoint, parameters: Mapping[str, Any], **options: Any) -> Any:
+        self.planned[endpoint.path] += 1
+        return await self.client.get(endpoint, parameters, **options)
+
+    def _post(self, resource: str, parcel: Parcel) -> None:
+        if self.dry:
+            return
+        self._waiting_rows += parcel.rows
+        if self._room and self._waiting_rows >= WAITING_ROWS:
+            self._room.clear()
+        self._parcels[resource].append(parcel)
+
+    def _mend(self, resource: str, entity_id: str, span: Span | None) -> None:
+        always = Span(self.calendar.now.date().min, self.calendar.now.date().max)
+        self.open_failures.loaded(resource, entity_id, span or always)
+
+    def _count_failure(self, resource: str) -> None:
+        self._failed_in_a_row[resource] += 1
+        if self._failed_in_a_row[resource] == FAILURES_IN_A_ROW:
+            last = self.failures[-1].message if self.failures else ""
+            error = BrazeError(
+                f"{FAILURES_IN_A_ROW} requests for {resource} failed one after the other; the rest is left for the next run."
+                f" The latest: {last}"
+            )
+            self._fail(resource, ALL, None, error)
+
+    def _deny(self, resource: str, error: BrazeError) -> None:
+        endpoint = _endpoint(error)
+        if isinstance(error, InvalidKey):
+            self._refused = error
+            error = PermissionDenied(endpoint, 401, error.detail)
+        if endpoint not in self._denied:
+            self._denied.add(endpoint)
+            self._fail(resource, ALL, None, error)
+
+    def _pack_series(self, spec: SeriesSpec, entity: Entity, series: Series) -> Packed:
+        if spec is CANVAS_SUMMARY:
+            parents = [
+                {name: row[name] for name in ("canvas_id", "start_date", "end_date")}
+                for row in series.rows["canvas_summary"]
+            ]
+        else:
+            parents = [{**entity.key, "date": day} for day in series.days]
+        tables = self._pack(spec.resource, series.rows, parents)
+        return Packed(tables, Series({}, series.days, series.last_active))
+
+    def _pack(self, resource: str, rows: Rows, parents: Sequence[Row]) -> dict[str, pa.Table]:
+        """Arrow tables of `rows`, with a tombstone for each of `parents` that has no row in a table it is parent of."""
+        packed = {
+            name: to_arrow(TABLES[name], table_rows, self.known_types[name])
+            for name, table_rows in rows.items()
+            if table_rows
+        }
+        for table in tables_of(resource):
+            if table.parent and table.name in rows and table.name in self.tables_with_data:
+                childless = _childless(table, rows[table.name], parents)
+                if childless:
+                    dead = tombstones(table, childless)
+                    alive = packed.get(table.name)
+                    packed[table.name] = pa.concat_tables([alive, dead], promote_options="default") if alive else dead
+        return packed
+
+
+def _childless(table: Table, rows: Sequence[Row], parents: Sequence[Row]) -> list[Row]:
+    assert table.parent
+    having = {tuple(row[name] for name in table.parent) for row in rows}
+    return [parent for parent in parents if tuple(parent[name] for name in table.parent) not in having]
+
+
+def _workspace_entity(key: dict[str, str]) -> Entity:
+    """An entity that is named by its key columns; those that say `*` are left out of requests."""
+    named = {name: value for name, value in key.items() if value != ALL}
+    return Entity(" ".join(named.values()) or ALL, dict(key), named)
+
+
+def _endpoint(error: BrazeError) -> Endpoint:
+    assert error.endpoint
+    return error.endpoint
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,359 @@
+"""Answers of the API → rows per table. Pure: no HTTP, no dlt, no clock.
+
+A flattener takes the parsed answer and returns `Rows`: lists of plain dicts by table name. Values stay as Braze sent
+them (`arrow.py` gives them their declared types); keys that Braze does not echo are injected. Unknown scalars keep
+their name and become columns, unknown channels are rows like any other, keys that carry free text become rows.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sources.braze.columns import MESSAGE_BODIES
+from sources.braze.windows import Span
+
+Answer = Mapping[str, Any]
+Row = dict[str, Any]
+Rows = dict[str, list[Row]]
+
+_CLICK_KEY = re.compile(r"^([a-z][a-z_]*?)_(\d+)_(.*)_clicks?$", re.DOTALL)
+_COLUMN_NAME = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
+_IDENTIFIER = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}|[0-9a-f]{16}|\d{5}")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_ENVELOPE = frozenset({"message", "errors"})
+
+
+@dataclass
+class Series:
+    """A flattened series: rows per table, the days that came back, and the last of them that had any figure above 0."""
+
+    rows: Rows
+    days: set[date] = field(default_factory=set)
+    last_active: date | None = None
+
+
+@lru_cache(maxsize=10_000)
+def column_name(key: str) -> str | None:
+    """The column that holds field `key`, or None where `key` carries free text or an identifier and must be a row."""
+    name = _CAMEL.sub("_", key).lower() if key.isidentifier() and key.isascii() else key
+    return name if _COLUMN_NAME.match(name) and not _IDENTIFIER.search(name) else None
+
+
+@lru_cache(maxsize=10_000)
+def click_key(key: str) -> tuple[str, int, str]:
+    """`carousel_slide_2_Summer sale_click` → (`carousel_slide`, 2, `Summer sale`); other free text → (`other`, 0, key)."""
+    match = _CLICK_KEY.match(key)
+    return (match[1], int(match[2]), match[3] or "-") if match else ("other", 0, key or "-")
+
+
+@lru_cache(maxsize=10_000)
+def _is_click(key: str) -> bool:
+    return column_name(key) is None or _CLICK_KEY.match(key) is not None
+
+
+def instant(value: str, zone: ZoneInfo) -> datetime:
+    """Parse a timestamp as Braze writes them (`…Z`, `… UTC`, `… +0000`); without an offset it is in `zone`."""
+    parsed = datetime.fromisoformat(value.replace(" UTC", "Z").replace(" +", "+").strip())
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=zone)
+
+
+def words(values: Any) -> list[str]:
+    """The distinct, non-empty strings of a list that may be null or hold nulls (tags, channels, teams)."""
+    if isinstance(values, str):
+        values = [values]
+    return list(dict.fromkeys(str(value) for value in values or () if value not in (None, "")))
+
+
+def _scalars(source: Answer, skip: frozenset[str] = frozenset()) -> Row:
+    """The fields of `source` that become columns, by column name."""
+    row = {}
+    for key, value in source.items():
+        if key not in skip and (name := column_name(key)):
+            row[name] = value
+    return row
+
+
+def _children(row_key: Row, column: str, values: Any) -> list[Row]:
+    return [{**row_key, column: word} for word in words(values)]
+
+
+# Catalog: campaigns, Canvases, segments, cards, events, products
+
+
+def campaign(listed: Answer, details: Answer, bodies: bool) -> Rows:
+    """`campaigns/list` entry and `campaigns/details` answer → the campaign and everything it holds."""
+    key = {"campaign_id": listed["id"]}
+    lists = frozenset({"tags", "channels", "teams", "messages", "conversion_behaviors"}) | _ENVELOPE
+    return {
+        "campaigns": [{**_scalars(listed, lists), **_scalars(details, lists), "id": listed["id"]}],
+        "campaign_tags": _children(key, "tag", details.get("tags", listed.get("tags"))),
+        "campaign_channels": _children(key, "channel", details.get("channels")),
+        "campaign_teams": _children(key, "team", details.get("teams")),
+        "campaign_messages": list(_messages(key, details.get("messages"), bodies)),
+        "campaign_conversion_behaviors": [
+            {**_scalars(behavior), **key, "position": position, "app_ids": _joined(behavior.get("app_ids"))}
+            for position, behavior in enumerate(details.get("conversion_behaviors") or ())
+        ],
+    }
+
+
+def canvas(listed: Answer, details: Answer, bodies: bool) -> Rows:
+    """`canvas/list` entry and `canvas/details` answer → the Canvas, its variants, steps, edges and messages."""
+    key = {"canvas_id": listed["id"]}
+    lists = frozenset({"tags", "channels", "teams", "variants", "steps"}) | _ENVELOPE
+    rows: Rows = {
+        "canvases": [{**_scalars(listed, lists), **_scalars(details, lists), "id": listed["id"]}],
+        "canvas_tags": _children(key, "tag", details.get("tags", listed.get("tags"))),
+        "canvas_channels": _children(key, "channel", details.get("channels")),
+        "canvas_teams": _children(key, "team", details.get("teams")),
+        "canvas_variants": [],
+        "canvas_variant_first_steps": [],
+        "canvas_steps": [],
+        "canvas_step_channels": [],
+        "canvas_step_messages": [],
+        "canvas_step_paths": [],
+    }
+    for position, variant in enumerate(details.get("variants") or ()):
+        variant_key = {**key, "variant_id": variant.get("id") or variant.get("name") or str(position)}
+        rows["canvas_variants"].append({**_scalars(variant, frozenset({"id", "first_step_ids"})), **variant_key})
+        first_steps = words(variant.get("first_step_ids") or variant.get("first_step_id"))
+        rows["canvas_variant_first_steps"] += [
+            {**variant_key, "step_id": step, "position": place} for place, step in enumerate(first_steps)
+        ]
+    for position, step in enumerate(details.get("steps") or ()):
+        step_key = {**key, "step_id": step.get("id") or step.get("name") or str(position)}
+        nested = frozenset({"id", "next_step_ids", "next_paths", "channels", "messages"})
+        rows["canvas_steps"].append({**_scalars(step, nested), **step_key})
+        rows["canvas_step_channels"] += _children(step_key, "channel", step.get("channels"))
+        rows["canvas_step_messages"] += _messages(step_key, step.get("messages"), bodies)
+        rows["canvas_step_paths"] += [
+            {**step_key, "position": place, "name": name, "next_step_id": target}
+            for place, (name, target) in enumerate(_edges(step))
+        ]
+    return rows
+
+
+def _edges(step: Answer) -> Iterator[tuple[str | None, str | None]]:
+    """Named paths, then the next steps that no path names: Braze fills the latter for message steps only."""
+    paths = step.get("next_paths") or []
+    paths = [paths] if isinstance(paths, Mapping) else paths
+    for path in paths:
+        yield path.get("name"), path.get("next_step_id")
+    named = {path.get("next_step_id") for path in paths}
+    for target in words(step.get("next_step_ids")):
+        if target not in named:
+            yield None, target
+
+
+def _messages(key: Row, messages: Any, bodies: bool) -> Iterator[Row]:
+    for variation_id, message in (messages or {}).items():
+        row = {
+            **_scalars(message),
+            **key,
+            "message_variation_id": variation_id,
+            "from": _joined(message.get("from")),
+        }
+        yield row if bodies else {name: value for name, value in row.items() if name not in MESSAGE_BODIES}
+
+
+def _joined(value: Any) -> Any:
+    return ",".join(words(value)) if isinstance(value, list) else value
+
+
+def segment(listed: Answer, details: Answer, bodies: bool) -> Rows:
+    """`segments/list` entry and `segments/details` answer → the segment, its tags and teams."""
+    key = {"segment_id": listed["id"]}
+    lists = frozenset({"tags", "teams"}) | _ENVELOPE
+    return {
+        "segments": [{**_scalars(listed, lists), **_scalars(details, lists), "id": listed["id"]}],
+        "segment_tags": _children(key, "tag", details.get("tags", listed.get("tags"))),
+        "segment_teams": _children(key, "team", details.get("teams")),
+    }
+
+
+def card(listed: Answer, details: Answer, bodies: bool) -> Rows:
+    """`feed/list` entry and `feed/details` answer → the News Feed card and its tags."""
+    lists = frozenset({"tags"}) | _ENVELOPE
+    return {
+        "cards": [{**_scalars(listed, lists), **_scalars(details, lists), "id": listed["id"]}],
+        "card_tags": _children({"card_id": listed["id"]}, "tag", details.get("tags", listed.get("tags"))),
+    }
+
+
+def event(listed: Answer) -> Rows:
+    """An entry of `events`, or a bare name of `events/list` as `{"name": …}` → the event and its tags."""
+    lists = frozenset({"tag_names"})
+    return {
+        "events": [_scalars(listed, lists)],
+        "event_tags": _children({"event": listed["name"]}, "tag", listed.get("tag_names")),
+    }
+
+
+# Series
+
+
+def message_series(table: str, answer: Answer, key: Row, span: Span) -> Series:
+    """`campaigns/data_series` or `sends/data_series` → `{table}_daily` and its message and click tables."""
+    days: dict[date, tuple[Row, list[Row], list[Row]]] = {}
+    active = _Activity()
+    for source in answer.get("data") or ():
+        day = _day(source)
+        if day not in span:
+            continue
+        day_key = {**key, "date": day}
+        row = {**_scalars(source, frozenset({"time", "messages"})), **day_key}
+        active.see(day, row)
+        messages, clicks = _message_rows(day_key, source.get("messages"), active)
+        days[day] = (row, messages, clicks)
+    daily, message_table, click_table = (
+        f"{table}_daily",
+        f"{table}_message_daily",
+        f"{table}_message_click_daily",
+    )
+    rows: Rows = {daily: [], message_table: [], click_table: []}
+    for row, messages, clicks in days.values():
+        rows[daily].append(row)
+        rows[message_table] += messages
+        rows[click_table] += clicks
+    return Series(rows, set(days), active.last)
+
+
+def canvas_series(answer: Answer, key: Row, span: Span) -> Series:
+    """`canvas/data_series` with all breakdowns → the four `canvas_…_daily` tables and step message clicks."""
+    days: dict[date, Rows] = {}
+    active = _Activity()
+    for source in (answer.get("data") or {}).get("stats") or ():
+        day = _day(source)
+        if day in span:
+            days[day] = _canvas_statistics("daily", source, {**key, "date": day}, active)
+    return Series(_merged(_canvas_tables("daily"), days.values()), set(days), active.last)
+
+
+def canvas_summary(answer: Answer, key: Row, span: Span) -> Series:
+    """`canvas/data_summary` → the four `canvas_…_summary` tables; one window, the whole of `span`."""
+    window = {**key, "start_date": span.first, "end_date": span.last}
+    active = _Activity()
+    statistics = _canvas_statistics("summary", answer.get("data") or {}, window, active)
+    return Series(_merged(_canvas_tables("summary"), [statistics]), set(span.days()), active.last)
+
+
+def _canvas_tables(suffix: str) -> tuple[str, ...]:
+    stems = ("canvas", "canvas_variant", "canvas_step", "canvas_step_message", "canvas_step_message_click")
+    return tuple(f"{stem}_{suffix}" for stem in stems)
+
+
+def _canvas_statistics(suffix: str, source: Answer, key: Row, active: "_Activity") -> Rows:
+    total_table, variant_table, step_table, message_table, click_table = _canvas_tables(suffix)
+    total = {**_scalars(source.get("total_stats") or {}), **key}
+    day = key.get("date", key.get("end_date"))
+    active.see(day, total)
+    rows: Rows = {total_table: [total], variant_table: [], step_table: [], message_table: [], click_table: []}
+    for variant_id, statistics in _keyed(source.get("variant_stats")):
+        variant = {**_scalars(statistics), **key, "variant_id": variant_id}
+        active.see(day, variant)
+        rows[variant_table].append(variant)
+    for step_id, statistics in _keyed(source.get("step_stats")):
+        step_key = {**key, "step_id": step_id}
+        step = {**_scalars(statistics, frozenset({"messages"})), **step_key}
+        active.see(day, step)
+        rows[step_table].append(step)
+        messages, clicks = _message_rows(step_key, statistics.get("messages"), active)
+        rows[message_table] += messages
+        rows[click_table] += clicks
+    return rows
+
+
+def _keyed(statistics: Any) -> Iterable[tuple[str, Answer]]:
+    return [(key or "-", value or {}) for key, value in (statistics or {}).items()]
+
+
+def _merged(tables: Iterable[str], parts: Iterable[Rows]) -> Rows:
+    rows: Rows = {table: [] for table in tables}
+    for part in parts:
+        for table, table_rows in part.items():
+            rows[table] += table_rows
+    return rows
+
+
+def _message_rows(key: Row, messages: Any, active: "_Activity") -> tuple[list[Row], list[Row]]:
+    rows: list[Row] = []
+    clicks: list[Row] = []
+    for channel, variations in (messages or {}).items():
+        variations = [variations] if isinstance(variations, Mapping) else variations or ()
+        for position, statistics in enumerate(variations):
+            row = {**key, "channel": channel or "-", "position": position}
+            slides: dict[tuple[str, int, str], Any] = {}
+            for name, value in statistics.items():
+                if _is_click(name):
+                    slides[click_key(name)] = value
+                else:
+                    row[column_name(name) or name] = value
+            active.see(key.get("date", key.get("end_date")), row)
+            rows.append(row)
+            clicks += [
+                {**key, "channel": channel or "-", "position": position, "kind": kind, "number": number, "title": title, "clicks": value}
+                for (kind, number, title), value in slides.items()
+            ]  # fmt: skip
+    return rows, clicks
+
+
+def flat_series(table: str, answer: Answer, key: Row, span: Span, rename: Mapping[str, str] | None = None) -> Series:
+    """A series of plain counters (segments, KPIs, sessions, events, purchases, cards) by day → `table`."""
+    rows: dict[date, Row] = {}
+    active = _Activity()
+    for source in answer.get("data") or ():
+        day = _day(source)
+        if day in span:
+            rows[day] = {**_renamed(_scalars(source, frozenset({"time"})), rename), **key, "date": day}
+            active.see(day, rows[day])
+    return Series({table: list(rows.values())}, set(rows), active.last)
+
+
+def hourly_series(
+    table: str, answer: Answer, key: Row, span: Span, zone: ZoneInfo, rename: Mapping[str, str] | None = None
+) -> Series:
+    """The same with `unit=hour`: one row per hour, `hour` being the instant it starts; days are counted in `zone`."""
+    rows: dict[datetime, Row] = {}
+    for source in answer.get("data") or ():
+        hour = instant(source["time"], zone)
+        if hour.astimezone(zone).date() in span:
+            rows[hour] = {**_renamed(_scalars(source, frozenset({"time"})), rename), **key, "hour": hour}
+    return Series({table: list(rows.values())}, {hour.astimezone(zone).date() for hour in rows})
+
+
+def joined(table: str, keys: tuple[str, ...], parts: Iterable[Series]) -> Series:
+    """Series of one table that each hold some of its columns → one series; its days are those that all parts have."""
+    parts = list(parts)
+    rows: dict[tuple[Any, ...], Row] = {}
+    for part in parts:
+        for row in part.rows[table]:
+            rows.setdefault(tuple(row[key] for key in keys), {}).update(row)
+    active = max((part.last_active for part in parts if part.last_active), default=None)
+    return Series({table: list(rows.values())}, set.intersection(*(part.days for part in parts)), active)
+
+
+def _renamed(row: Row, rename: Mapping[str, str] | None) -> Row:
+    return {rename.get(name, name): value for name, value in row.items()} if rename else row
+
+
+def _day(source: Answer) -> date:
+    return date.fromisoformat(source["time"][:10])
+
+
+class _Activity:
+    """Remembers the last day on which any figure was above zero."""
+
+    def __init__(self) -> None:
+        self.last: date | None = None
+
+    def see(self, day: Any, row: Row) -> None:
+        if self.last is not None and day <= self.last:
+            return
+        for name, value in row.items():
+            if name != "position" and isinstance(value, int | float) and value > 0:
+                self.last = day
+                return

@@ -1,0 +1,106 @@
+"""Which days to ask for: pure arithmetic over cursors, lookback, backfill range and what failed before."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from sources.braze.catalog import Entity
+from sources.braze.cursors import Cursors, entity_hash
+from sources.braze.series import CANVAS_SUMMARY, SeriesSpec, summary_blocks
+from sources.braze.windows import ONE_DAY, Span, local_day, windows
+
+WORKSPACE_HISTORY = timedelta(days=730)
+"""How far back series of the whole workspace go when `start_date` is not set."""
+RECHECK_DAYS = 7
+"""A dormant entity is asked again at least this often."""
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """The days of one run in the workspace's zone. `only` is a backfill's closed range; None for a sync."""
+
+    now: datetime
+    zone: ZoneInfo
+    lookback_days: int
+    start_date: date | None = None
+    only: Span | None = None
+
+    @property
+    def today(self) -> date:
+        """The current, unfinished day."""
+        return local_day(self.now, self.zone)
+
+    @property
+    def yesterday(self) -> date:
+        """The last closed day."""
+        return self.today - ONE_DAY
+
+    @property
+    def settled(self) -> date:
+        """The last day that is not read again every run."""
+        return self.today - timedelta(days=self.lookback_days) - ONE_DAY
+
+    def floor(self, entity: Entity) -> date:
+        """The earliest day worth asking `entity` for: its own first activity, not before `start_date`."""
+        if self.only:
+            return max(self.only.first, entity.begins or self.only.first)
+        begins = entity.begins or self.start_date or self.today - WORKSPACE_HISTORY
+        return max(begins, self.start_date) if self.start_date else begins
+
+    def needed(self, entity: Entity, cursor: date | None) -> Span:
+        """The days to ask `entity` for when it is loaded up to `cursor`; an empty span if there are none."""
+        floor = self.floor(entity)
+        if self.only:
+            return Span(max(floor, cursor + ONE_DAY) if cursor else floor, min(self.only.last, self.today))
+        first = floor if cursor is None else max(floor, min(cursor, self.settled) + ONE_DAY)
+        return Span(first, self.today)
+
+    def requests(
+        self, spec: SeriesSpec, entity: Entity, cursor: date | None, failed: Iterable[Span] = ()
+    ) -> list[Span]:
+        """The span of each request for `entity`, oldest first; days that `failed` before are asked for again."""
+        spans = _union([span for span in (self.needed(entity, cursor), *failed) if len(span)])
+        if spec is CANVAS_SUMMARY:
+            blocks = [block for span in spans for block in summary_blocks(span, self.yesterday)]
+            return list(dict.fromkeys(blocks))
+        floor = None if self.only else self.floor(entity)
+        newest = len(spans) - 1
+        return [
+            request
+            for place, span in enumerate(spans)
+            for request in windows(span, spec.days_per_request, floor if place == newest == 0 else None)
+        ]
+
+    def rests(self, entity: Entity, cursor: date | None, quiet: bool) -> bool:
+        """Whether a dormant `entity` need not be asked this run.
+
+        It rests while nothing was sent for longer than the lookback, all its figures were zero when it was last
+        asked, and nobody edited it since; a seventh of the resting is asked each day, so that each is seen weekly.
+        """
+        if self.only or not quiet or cursor is None:
+            return False
+        if entity.last_active is None or entity.last_active > self.settled:
+            return False
+        if entity.edited and local_day(entity.edited, self.zone) > cursor:
+            return False
+        turn = int.from_bytes(entity_hash(entity.id), "big") % RECHECK_DAYS
+        overdue = (self.today - cursor).days > RECHECK_DAYS
+        return not overdue and self.today.toordinal() % RECHECK_DAYS != turn
+
+
+def rests(calendar: Calendar, spec: SeriesSpec, entity: Entity, cursors: Cursors) -> bool:
+    """Whether `spec` need not be asked for `entity` this run (see `Calendar.rests`)."""
+    name = spec.cursor(entity.id, spec.parts[0])
+    return spec.dormant and calendar.rests(entity, cursors.get(name), cursors.is_quiet(name))
+
+
+def _union(spans: Iterable[Span]) -> list[Span]:
+    """Overlapping and adjacent spans joined, oldest first."""
+    joined: list[Span] = []
+    for span in sorted(spans):
+        if joined and span.first <= joined[-1].last + ONE_DAY:
+            joined[-1] = Span(joined[-1].first, max(joined[-1].last, span.last))
+        else:
+            joined.append(span)
+    return joined

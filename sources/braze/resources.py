@@ -1,0 +1,199 @@
+"""The dlt resources: they take what an `Extraction` brought and hand it to dlt with the declared hints."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import dlt
+import pyarrow as pa
+from dlt.common.schema.typing import TColumnSchema
+from dlt.extract import DltResource
+from dlt.extract.items import DataItemWithMeta
+
+from sources.braze.arrow import DELETED, conform, union
+from sources.braze.cursors import Cursors
+from sources.braze.extraction import Extraction
+from sources.braze.failures import Failure, OpenFailures
+from sources.braze.model import Column, Table, Type
+from sources.braze.tables import RESOURCES, TABLES, tables_of
+
+BATCH_ROWS = 50_000
+"""Rows per Arrow item: dlt charges about a millisecond for each."""
+FAILURES = "sync_failures"
+TOMBSTONE = Column(DELETED, Type.BOOL, "Marks a removal on its way into the warehouse; null in every stored row.")
+
+
+class Chunk:
+    """What one load package takes: at most `rows` rows, unless it is unlimited (None)."""
+
+    def __init__(self, rows: int | None = None) -> None:
+        self.limit = rows
+        self.rows = 0
+        self.tables: dict[str, int] = defaultdict(int)
+        self.open: set[str] = set()
+
+    @property
+    def full(self) -> bool:
+        """Whether what comes next belongs to the next chunk."""
+        return self.limit is not None and self.rows >= self.limit
+
+
+def resources(extraction: Extraction, chunk: Chunk, names: Iterable[str] = RESOURCES) -> list[DltResource]:
+    """One dlt resource per name, and `sync_failures`; together they end when `chunk` is full or all is loaded."""
+    return [dlt.resource(_rows(extraction, chunk, name), name=name) for name in names] + [
+        dlt.resource(_failures(extraction, chunk), name=FAILURES)
+    ]
+
+
+def hints(table: Table) -> Any:
+    """Dlt's hints for `table`: types, descriptions, and delete-insert by its grain and its parent's."""
+    columns = (*table.columns, TOMBSTONE) if table.parent else table.columns
+    return dlt.mark.make_hints(
+        table_name=table.name,
+        write_disposition={"disposition": "merge", "strategy": "delete-insert"},
+        primary_key=table.key,
+        merge_key=table.parent,
+        columns={column.name: _column_hint(table, column) for column in columns},
+    )
+
+
+def _column_hint(table: Table, column: Column) -> TColumnSchema:
+    hint: TColumnSchema = {
+        "name": column.name,
+        "data_type": column.type.value,
+        "nullable": column.name not in table.key,
+        "description": column.description,
+    }
+    if column.type is Type.TIMESTAMP:
+        hint["timezone"] = True
+    if column.name == DELETED:
+        hint["hard_delete"] = True
+    return hint
+
+
+def cursors_from_state(state: Any, extraction: Extraction) -> dict[str, Cursors]:
+    """The cursors that this run goes by: the nightly ones, or those of the same backfill if it was interrupted."""
+    section = _section(extraction)
+    return {
+        name: Cursors.from_state(resource_state.get(section, {}))
+        for name, resource_state in state.get("resources", {}).items()
+    }
+
+
+def failures_from_state(state: Any) -> OpenFailures:
+    """The failures that are still open."""
+    stored = state.get("resources", {}).get(FAILURES, {}).get("open", [])
+    return OpenFailures(Failure.from_state(failure) for failure in stored)
+
+
+def _section(extraction: Extraction) -> str:
+    """Where in a resource's state the cursors are: backfills keep their own and leave the nightly ones alone."""
+    only = extraction.calendar.only
+    return f"backfill {only.first}..{only.last}" if only else "cursors"
+
+
+def _rows(extraction: Extraction, chunk: Chunk, resource: str) -> Iterator[DataItemWithMeta | None]:
+    chunk.open.add(resource)
+    yield None  # every selected resource is opened once before the first one starts the extraction
+    _start(extraction, chunk)
+    writer = _Writer(extraction, chunk, resource)
+    while not (chunk.full or extraction.finished):
+        parcel = extraction.take(resource)
+        if parcel is None:
+            yield None
+            continue
+        yield from writer.add(parcel)
+    if any(table.key == ("id",) for table in tables_of(resource)):
+        # Parents that were listed before their figures came must not come in a later package than these.
+        while parcel := extraction.take(resource):
+            yield from writer.add(parcel)
+    yield from writer.flush()
+    chunk.open.discard(resource)
+
+
+def _start(extraction: Extraction, chunk: Chunk) -> None:
+    selected = [name for name in RESOURCES if name in chunk.open]
+    state = dlt.current.source_state()
+    _learn(extraction)
+    extraction.start(selected, cursors_from_state(state, extraction), failures_from_state(state))
+
+
+def _learn(extraction: Extraction) -> None:
+    """Take over what the schema knows: types of discovered columns, and which tables hold data."""
+    for name, table in dlt.current.source_schema().tables.items():
+        declared = TABLES.get(name)
+        if not declared:
+            continue
+        for column in table["columns"].values():
+            if column["name"] not in extraction.known_types[name] and column.get("data_type"):
+                extraction.known_types[name][column["name"]] = Type(column["data_type"])
+        if table.get("x-normalizer", {}).get("seen-data"):
+            extraction.tables_with_data.add(name)
+
+
+class _Writer:
+    """Gathers the parcels of one resource into items worth their cost, and moves its cursors with them."""
+
+    def __init__(self, extraction: Extraction, chunk: Chunk, resource: str) -> None:
+        self._extraction = extraction
+        self._chunk = chunk
+        self._resource = resource
+        self._cursors = extraction.cursors.setdefault(resource, Cursors())
+        self._moved = False
+        self._waiting: dict[str, list[pa.Table]] = defaultdict(list)
+        self._waiting_rows = 0
+        self._hinted: set[str] = set()
+
+    def add(self, parcel: Any) -> Iterator[DataItemWithMeta]:
+        for entity, first in parcel.started:
+            self._cursors.start(entity, first)
+        for entity, span in parcel.reached:
+            self._cursors.advance(entity, span)
+        for entity, quiet in parcel.quiet:
+            self._cursors.mark_quiet(entity, quiet)
+        self._moved = self._moved or bool(parcel.reached or parcel.quiet)
+        for name, table in parcel.tables.items():
+            self._waiting[name].append(table)
+        self._waiting_rows += parcel.rows
+        self._chunk.rows += parcel.rows
+        if self._waiting_rows >= BATCH_ROWS:
+            yield from self._write()
+
+    def flush(self) -> Iterator[DataItemWithMeta]:
+        yield from self._write()
+        if self._moved:
+            dlt.current.resource_state()[_section(self._extraction)] = self._cursors.to_state()
+
+    def _write(self) -> Iterator[DataItemWithMeta]:
+        for name, tables in self._waiting.items():
+            table = TABLES[name]
+            item = conform(table, union(tables), self._extraction.known_types[name])
+            self._chunk.tables[name] += item.num_rows
+            yield self._marked(table, item)
+        self._waiting.clear()
+        self._waiting_rows = 0
+
+    def _marked(self, table: Table, item: pa.Table) -> DataItemWithMeta:
+        if table.name in self._hinted:
+            return dlt.mark.with_table_name(item, table.name)
+        self._hinted.add(table.name)
+        return dlt.mark.with_hints(item, hints(table), create_table_variant=True)
+
+
+def _failures(extraction: Extraction, chunk: Chunk) -> Iterator[DataItemWithMeta | None]:
+    """Rows of `sync_failures`: what failed since the last chunk and, at the end, what was mended."""
+    yield None
+    yield None
+    while chunk.open:
+        yield None
+    known = dict.fromkeys(extraction.failures)
+    resolved: list[Failure] = []
+    if extraction.finished:
+        resolved, still_open = extraction.open_failures.settle(extraction.calendar.now)
+        dlt.current.resource_state()["open"] = [failure.to_state() for failure in (*still_open, *known)]
+    rows = [failure.row() for failure in (*known, *resolved)]
+    if rows:
+        from sources.braze.arrow import to_arrow
+
+        table = TABLES[FAILURES]
+        yield dlt.mark.with_hints(to_arrow(table, rows, {}), hints(table), create_table_variant=True)

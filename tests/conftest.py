@@ -1,0 +1,55 @@
+"""Fixtures for all tests: a private place for dlt, and the two warehouses."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import postgres
+from tests.warehouses import Warehouse
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a Postgres superuser: `POSTGRES_TEST_URL`, or a server of this test run's own."""
+    if url := os.environ.get("POSTGRES_TEST_URL"):
+        yield url
+        return
+    try:
+        with postgres.server() as url:
+            yield url
+    except postgres.NoPostgresError as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error))
+        pytest.skip(f"POSTGRES TESTS SKIPPED: {error}")
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """The URL of a fresh, empty Postgres database."""
+    with postgres.database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, with dlt's working directories in it and no settings from outside."""
+    for name in list(os.environ):
+        if name.startswith(("DESTINATION__", "SOURCES__")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
+    monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(params=["duckdb", "postgres"])
+def warehouse(request: pytest.FixtureRequest, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
+    """Both destinations in turn, empty, with their credentials in the environment."""
+    name = request.param
+    credentials = (
+        str(workplace / "warehouse.duckdb") if name == "duckdb" else request.getfixturevalue("postgres_url")
+    )
+    monkeypatch.setenv(f"DESTINATION__{name.upper()}__CREDENTIALS", credentials)
+    return Warehouse(name, credentials)
