@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sources.braze_sandbox.answers import Answer, success
-from sources.braze_sandbox.entities import Activity, Campaign, Canvas, Segment, iso
+from sources.braze_sandbox.entities import Campaign, Canvas, Segment, iso
 from sources.braze_sandbox.errors import BadRequest, NotFound
 from sources.braze_sandbox.messages import behaviors, draft_message, message
+from sources.braze_sandbox.numbers import Activity
 from sources.braze_sandbox.series import found
 from sources.braze_sandbox.shapes import CAMPAIGN_SHAPES, CANVAS_SHAPES, CanvasShape
 from sources.braze_sandbox.windows import Query
@@ -126,8 +127,7 @@ def campaign(workspace: "Workspace", query: Query) -> Answer:
     translatable = query.get("include_has_translatable_content") == "true"
     pairs = zip(entity.variation_ids, shape.elements, strict=True)
     messages = {
-        variation: draft_message() if shape.draft else message(element, translatable)
-        for variation, element in pairs
+        variation: draft_message() if shape.draft else message(element, translatable) for variation, element in pairs
     }
     return success(
         {
@@ -303,9 +303,7 @@ def custom_attributes(workspace: "Workspace", query: Query) -> Answer:
                 "tag_names": ["Tag One", "Tag Two"] if number % 4 == 0 else [],
             }
         )
-    return _by_cursor(
-        "/custom_attributes", "attributes", sorted(items, key=lambda item: str(item["name"])), query
-    )
+    return _by_cursor("/custom_attributes", "attributes", sorted(items, key=lambda item: str(item["name"])), query)
 
 
 def _by_cursor(path: str, key: str, items: Sequence[Any], query: Query) -> Answer:

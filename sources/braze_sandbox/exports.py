@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 MOST_AT_ONCE = 100
 MOST_IDS = 50
 _SINGLE = {"braze_id": "braze_id", "device_id": "device_id", "email_address": "email", "phone": "phone"}
-_S3_ERROR = (
-    '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{text}</Message></Error>'
-)
+_S3_ERROR = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{text}</Message></Error>'
 
 Params = Mapping[str, Any]
 
@@ -105,11 +103,11 @@ class Exports:
 
     def _ids(self, workspace: "Workspace", params: Params) -> Answer:
         renderer = Renderer(workspace, [field for field in _fields(params) if field != "created_from"])
-        asked = _identifiers(params)
+        whole, asked = Renderer(workspace), _identifiers(params)
         numbers: dict[int, None] = {}
         unknown = []
         for key, value in asked:
-            matches = find(workspace, key, value)
+            matches = find(workspace, whole, key, value)
             numbers |= dict.fromkeys(matches)
             if not matches:
                 unknown.append(value)
@@ -118,7 +116,7 @@ class Exports:
         return Answer(b'{"users":[%b]%b,"message":"success"}' % (users, invalid), 201)
 
     async def download(self, request: web.BaseRequest) -> web.StreamResponse:
-        """GET an archive as from S3: 403 until it is ready and after it has expired, ranges, no foreign authorization."""
+        """GET an archive as from S3: 403 before it is ready and after it has expired; ranges; no foreign authorization."""
         token = request.path.removeprefix("/_storage/")
         job = next((job for job in self.jobs if job.token == token), None)
         if "Authorization" in request.headers:
@@ -161,9 +159,7 @@ def _identifiers(params: Params) -> list[tuple[str, Any]]:
 
 
 def _s3_error(status: int, code: str, text: str) -> web.Response:
-    return web.Response(
-        text=_S3_ERROR.format(code=code, text=text), status=status, content_type="application/xml"
-    )
+    return web.Response(text=_S3_ERROR.format(code=code, text=text), status=status, content_type="application/xml")
 
 
 async def _cut(request: web.BaseRequest, path: Path, size: int) -> web.StreamResponse:

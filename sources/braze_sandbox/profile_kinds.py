@@ -1,4 +1,4 @@
-"""The kinds of profiles there are, as templates: full ones, and those that documented and recorded exports surprise with.
+"""The kinds of profiles there are, as templates: full ones, and those that real exports surprise with.
 
 In a string, `~name~` stands for a value of the profile, `"~#name~"` for a number. The names are those of
 `profiles.Renderer`: hex, n, n8, bucket, count, money, coordinate, d1 to d3 (days of the last 90), second.

@@ -18,7 +18,42 @@ if TYPE_CHECKING:
     from sources.braze_sandbox.workspace import Workspace
 
 FIELDS = frozenset(
-    ["apps", "attributed_campaign", "attributed_source", "attributed_adgroup", "attributed_ad", "push_subscribe", "email_subscribe", "braze_id", "country", "created_at", "created_from", "custom_attributes", "custom_events", "devices", "dob", "email", "external_id", "first_name", "gender", "home_city", "language", "last_coordinates", "last_name", "phone", "purchases", "push_tokens", "random_bucket", "time_zone", "total_revenue", "uninstalled_at", "user_aliases", "campaigns_received", "canvases_received", "cards_clicked"]
+    [
+        "apps",
+        "attributed_campaign",
+        "attributed_source",
+        "attributed_adgroup",
+        "attributed_ad",
+        "push_subscribe",
+        "email_subscribe",
+        "braze_id",
+        "country",
+        "created_at",
+        "created_from",
+        "custom_attributes",
+        "custom_events",
+        "devices",
+        "dob",
+        "email",
+        "external_id",
+        "first_name",
+        "gender",
+        "home_city",
+        "language",
+        "last_coordinates",
+        "last_name",
+        "phone",
+        "purchases",
+        "push_tokens",
+        "random_bucket",
+        "time_zone",
+        "total_revenue",
+        "uninstalled_at",
+        "user_aliases",
+        "campaigns_received",
+        "canvases_received",
+        "cards_clicked",
+    ]
 )
 """The valid values of `fields_to_export`."""
 
@@ -44,9 +79,7 @@ class Renderer:
     ) -> None:
         self._workspace = workspace
         self._keys = None if fields is None else _keys(fields)
-        self._attributes = (
-            None if fields is None or "custom_attributes" in fields else frozenset(custom_attributes)
-        )
+        self._attributes = None if fields is None or "custom_attributes" in fields else frozenset(custom_attributes)
         version = workspace.options.profile_version
         self._version = version
         self._seed = f"{workspace.options.seed % 2**64:016x}"
@@ -117,25 +150,23 @@ def numbers_of(workspace: "Workspace", segment: Segment | None) -> Iterator[int]
     return (number for number in range(workspace.options.users) if (number * 37 + shift) % 100 < share)
 
 
-def members(
-    workspace: "Workspace", segment_id: str | None, fields: Sequence[str] | None
-) -> Iterator[dict[str, Any]]:
+def members(workspace: "Workspace", segment_id: str | None, fields: Sequence[str] | None) -> Iterator[dict[str, Any]]:
     """The members of a segment (None: of the global control group), each once, with the given fields (None: all)."""
     renderer = Renderer(workspace, fields)
     segment = None if segment_id is None else workspace.segments[segment_id]
     return (orjson.loads(renderer.line(number)) for number in numbers_of(workspace, segment))
 
 
-def find(workspace: "Workspace", key: str, value: Any) -> list[int]:
+def find(workspace: "Workspace", renderer: Renderer, key: str, value: Any) -> list[int]:
     """The numbers of the profiles that an identifier of users/export/ids names.
 
-    `key` is "external_id", "braze_id", "email", "phone", "device_id" or "user_alias" (then `value` is the alias object).
+    `key` is "external_id", "braze_id", "email", "phone", "device_id" or "user_alias" (`value` is then the alias object);
+    `renderer` renders all fields.
     """
     text = str(value.get("alias_name") if key == "user_alias" else value)
     candidates = {int(run) for run in re.findall(r"\d{1,9}", text)}
     if key == "braze_id" and re.fullmatch(r"[0-9a-f]{24}", text):
         candidates = {int(text[16:], 16)}
-    renderer = Renderer(workspace)
     return [
         number
         for number in sorted(candidates)
@@ -148,4 +179,4 @@ def _named(profile: Profile, key: str, value: Any) -> bool:
         return value in (profile.get("user_aliases") or [])
     if key == "device_id":
         return any(device.get("device_id") == value for device in profile.get("devices") or [])
-    return profile.get(key) == value
+    return bool(profile.get(key) == value)

@@ -112,9 +112,7 @@ class Sandbox:
         """Take a rule back, or all of them."""
         self.faults.mend(rule_id)
 
-    def totals(
-        self, start: date, end: date, app_ids: tuple[str, ...] = (), products: tuple[str, ...] = ()
-    ) -> Totals:
+    def totals(self, start: date, end: date, app_ids: tuple[str, ...] = (), products: tuple[str, ...] = ()) -> Totals:
         """The right sums for a range of days; see `totals`."""
         return self.workspace.totals(start, end, Scope(tuple(app_ids), tuple(products)))
 

@@ -122,9 +122,7 @@ class Server:
         headers = {"X-Request-Id": uuid4().hex, **answer.headers}
         body = b"<html>502</html>" if fault == "not_json" else answer.body
         if fault not in ("reset", "truncated"):
-            return web.Response(
-                body=body, status=answer.status, headers=headers, content_type="application/json"
-            )
+            return web.Response(body=body, status=answer.status, headers=headers, content_type="application/json")
         response = web.StreamResponse(status=answer.status, headers=headers)
         response.content_type = "application/json"
         response.content_length = len(body)

@@ -82,13 +82,16 @@ def _grouped(
     if first is None:
         return
     restated = workspace.deltas.get(entity.id, {})
+    as_of, growing = workspace.as_of(), workspace.options.restated
     alike: Counter[tuple[int, int]] = Counter()
     for day in range(max(days.start, first), days.stop):
         if day in restated:
-            row = now.campaign_day if isinstance(entity, Campaign) else now.canvas_day
-            yield (0, 0), 1, row(workspace, entity, day)  # type: ignore[operator]
+            if isinstance(entity, Campaign):
+                yield (0, 0), 1, now.campaign_day(workspace, entity, day)
+            else:
+                yield (0, 0), 1, now.canvas_day(workspace, entity, day)
         else:
-            alike[now.pulse(workspace, entity, day)] += 1
+            alike[now.pulse(entity.activity, day, as_of, growing)] += 1
     for pulse, times in alike.items():
         yield pulse, times, None
 

@@ -57,16 +57,12 @@ class Workspace:
         self.campaigns: dict[str, Campaign] = {
             campaign.id: campaign for campaign in map(maker.campaign, range(options.campaigns))
         }
-        self.canvases: dict[str, Canvas] = {
-            canvas.id: canvas for canvas in map(maker.canvas, range(options.canvases))
-        }
+        self.canvases: dict[str, Canvas] = {canvas.id: canvas for canvas in map(maker.canvas, range(options.canvases))}
         self.segments: dict[str, Segment] = {
             segment.id: segment for segment in map(maker.segment, range(options.segments))
         }
         self.cards: dict[str, Card] = {card.id: card for card in map(maker.card, range(options.cards))}
-        self.events: dict[str, Event] = {
-            event.name: event for event in map(maker.event, range(options.events))
-        }
+        self.events: dict[str, Event] = {event.name: event for event in map(maker.event, range(options.events))}
         self.products: tuple[str, ...] = tuple(map(maker.product, range(options.products)))
         self.apps: tuple[str, ...] = tuple(maker.id(f"app/{number}") for number in range(options.apps))
         anchor = self.opened.toordinal() + options.days
@@ -133,7 +129,7 @@ class Workspace:
         setattr(self, _COLLECTIONS[kind], collection)
 
     def update(self, kind: str, entity_id: str, **attributes: Any) -> None:
-        """Change attributes of an entity's record, as `name`, `archived`, `tags` or `tracked`; it counts as edited now."""
+        """Change attributes of an entity's record (`name`, `archived`, `tags`, `tracked`…); it counts as edited now."""
         entity = self._collection(kind)[entity_id]
         attributes.setdefault("last_edited", self.now().astimezone(UTC))
         self._put(kind, replace(entity, **_parsed(attributes)))
@@ -186,9 +182,7 @@ class Workspace:
         """The sums of every counter per daily and hourly table over a closed range of days, as of now; see `totals`."""
         return totals(self, start.toordinal(), end.toordinal(), scope or Scope())
 
-    def profiles(
-        self, segment_id: str | None = None, fields: Sequence[str] | None = None
-    ) -> Iterator[dict[str, Any]]:
+    def profiles(self, segment_id: str | None = None, fields: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """The members of a segment (None: the global control group), each once, with these fields (None: all)."""
         return profiles.members(self, segment_id, fields)
 
