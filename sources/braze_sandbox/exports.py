@@ -116,7 +116,7 @@ class Exports:
         return Answer(b'{"users":[%b]%b,"message":"success"}' % (users, invalid), 201)
 
     async def download(self, request: web.BaseRequest) -> web.StreamResponse:
-        """GET an archive as from S3: 403 before it is ready and after it has expired; ranges; no foreign authorization."""
+        """GET an archive as from S3: 403 until it is ready and once it has expired; no foreign authorization."""
         token = request.path.removeprefix("/_storage/")
         job = next((job for job in self.jobs if job.token == token), None)
         if "Authorization" in request.headers:

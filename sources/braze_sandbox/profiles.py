@@ -160,8 +160,8 @@ def members(workspace: "Workspace", segment_id: str | None, fields: Sequence[str
 def find(workspace: "Workspace", renderer: Renderer, key: str, value: Any) -> list[int]:
     """The numbers of the profiles that an identifier of users/export/ids names.
 
-    `key` is "external_id", "braze_id", "email", "phone", "device_id" or "user_alias" (`value` is then the alias object);
-    `renderer` renders all fields.
+    `key` is "external_id", "braze_id", "email", "phone", "device_id", or "user_alias" with the alias object as `value`.
+    The `renderer` must render all fields.
     """
     text = str(value.get("alias_name") if key == "user_alias" else value)
     candidates = {int(run) for run in re.findall(r"\d{1,9}", text)}

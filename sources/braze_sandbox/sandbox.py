@@ -65,10 +65,10 @@ class Sandbox:
     async def serve(self, port: int, host: str, ready: Callable[[str], None]) -> None:
         """Serve until stopped or cancelled, and call `ready` with the base URL once it can be reached."""
         self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
-        runner = web.ServerRunner(web.Server(Server(self).handle, access_log=None))
+        runner = web.ServerRunner(web.Server(Server(self).handle, access_log=None), shutdown_timeout=1)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, host, port, backlog=1024, shutdown_timeout=1)
+            site = web.TCPSite(runner, host, port, backlog=1024)
             await site.start()
             self.url = f"http://{host}:{runner.addresses[0][1]}"
             ready(self.url)

@@ -238,6 +238,8 @@ CANVAS_SHAPES: dict[str, CanvasShape] = {
             Step("Old banner", "message", (), (Element("banner", "banner", "Banner"),), 77, deleted=True),
         ),
     ),
-    "draft": CanvasShape((("Variant 1", 1000, (0,)),), (Step("E-mail", "message", (), _EMAIL_STEP, 980),), draft=True),
+    "draft_journey": CanvasShape(
+        (("Variant 1", 1000, (0,)),), (Step("E-mail", "message", (), _EMAIL_STEP, 980),), draft=True
+    ),
 }
 """Canvases by kind. A workspace of four or more has them all."""

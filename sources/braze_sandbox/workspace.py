@@ -119,7 +119,8 @@ class Workspace:
         entity = MAKERS[kind](replace(self.maker, opened=since, days=0), number)
         if isinstance(entity, Campaign | Canvas) and entity.activity.spans:
             attributes.setdefault("activity", Activity(entity.id, ((since.toordinal(), None),)))
-        self._put(kind, replace(entity, **_parsed(attributes)))
+        listed = {} if isinstance(entity, Segment) else {"archived": False}
+        self._put(kind, replace(entity, **listed | _parsed(attributes)))
         return entity.id
 
     def remove(self, kind: str, entity_id: str) -> None:
