@@ -49,14 +49,16 @@ def adopt(pipeline: dlt.Pipeline, fingerprint: str) -> None:
 def complete(pipeline: dlt.Pipeline) -> LoadInfo | None:
     """Load what an earlier run left pending, to be called after `adopt`; None if there is nothing.
 
-    `pipeline.run()` would do the same, but throws the packages away if they are the dataset's first ones.
-    Raises dlt's PipelineStepFailed as a run does.
+    `pipeline.run()` throws packages away that are a dataset's first ones. Raises dlt's PipelineStepFailed.
     """
     if not pipeline.has_pending_data:
         return None
     if pipeline.list_extracted_load_packages():
         pipeline.normalize()
-    return pipeline.load()
+    loaded = pipeline.load()
+    # The killed run may not have lived to note in the working directory the state that its package holds.
+    pipeline.sync_destination()
+    return loaded
 
 
 def prune_state(pipeline: dlt.Pipeline, keep: int = 10) -> None:
