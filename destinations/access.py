@@ -114,8 +114,8 @@ def _check_postgres(credentials: PostgresCredentials, dataset: str, setting: str
     except psycopg2.errors.InsufficientPrivilege:
         raise DestinationUnavailable(
             f"{address(credentials)} does not let this user make schemas and tables for the dataset "
-            f"{dataset}: grant it CREATE on the database, and on the schemas {dataset} and {dataset}_staging if "
-            "they exist."
+            f"{dataset}: grant it CREATE on the database, and on the schemas {dataset} and "
+            f"{dataset}_staging if they exist."
         ) from None
     except psycopg2.Error as error:
         raise DestinationUnavailable(

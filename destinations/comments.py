@@ -73,7 +73,8 @@ def write(pipeline: dlt.Pipeline, descriptions: Descriptions) -> None:
     """Comment the tables and columns that exist: by table name, its meaning and that of its columns.
 
     dlt's own tables and columns are commented as well. Comments that are right already are left alone, so
-    that an unchanged dataset costs one query. Does nothing where the destination is neither DuckDB nor Postgres.
+    that an unchanged dataset costs one query. Does nothing where the destination is neither DuckDB nor
+    Postgres.
     """
     read = _READ.get(pipeline.destination.destination_type)
     if read is None:

@@ -33,11 +33,7 @@ def configuration(destination: AnyDestination, dataset: str) -> Any:
     try:
         return destination.configuration(initial)
     except ConfigFieldMissingException as error:
-        missing = ", ".join(dict.fromkeys(_missing_fields(error)))
-        raise DestinationError(
-            f"The {destination.destination_name} destination lacks {missing}: "
-            f"set {setting}{_example(destination)}."
-        ) from None
+        raise DestinationError(_lacking(destination, error)) from None
     except (ConfigurationException, ValueError) as error:
         raise DestinationError(
             f"{setting} cannot be read ({type(error).__name__}): it must be a connection string"
@@ -77,6 +73,13 @@ def _place(config: Any) -> str:
     if not place and isinstance(credentials, ConnectionStringCredentials):
         place = f"{credentials.data_location()}/{credentials.database or ''}"
     return str(place or config.fingerprint() or config.destination_type)
+
+
+def _lacking(destination: AnyDestination, error: ConfigFieldMissingException) -> str:
+    name = destination.destination_name
+    missing = ", ".join(dict.fromkeys(_missing_fields(error)))
+    settings = " and ".join(f"DESTINATION__{name.upper()}__{field.upper()}" for field in error.traces)
+    return f"The {name} destination lacks {missing}: set {settings}{_example(destination)}."
 
 
 def _missing_fields(error: ConfigFieldMissingException) -> Iterator[str]:

@@ -6,6 +6,7 @@ from a backup, exchanged for another one, or loaded from another machine.
 """
 
 import dlt
+from dlt.common.pipeline import LoadInfo
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.job_client_impl import SqlJobClientBase
 
@@ -31,9 +32,9 @@ def adopt(pipeline: dlt.Pipeline, fingerprint: str) -> None:
     """Make the warehouse the pipeline's only memory: to be called before every run, under its lock.
 
     Afterwards the pipeline has the state and schemas that the warehouse holds, or none if it holds none.
-    Packages that an earlier run left pending stay, to be completed by `pipeline.run()`, if they were made for
-    this warehouse (`fingerprint`) as it is now. Otherwise they are dropped, which loses no data: the cursors
-    that go with them were never committed, so the same data will be asked for again.
+    Packages that an earlier run left pending stay, for `complete`, if they were made for this warehouse
+    (`fingerprint`) as it is now. Otherwise they are dropped, which loses no data: the cursors that go with
+    them were never committed, so the same data will be asked for again.
 
     Everything else in the pipeline's working directory goes. Makes no DuckDB file.
     """
@@ -43,6 +44,21 @@ def adopt(pipeline: dlt.Pipeline, fingerprint: str) -> None:
         if newest:
             pipeline.sync_destination()
     pipeline.set_local_state_val(_MARK, {"fingerprint": fingerprint, "load": newest})
+
+
+def complete(pipeline: dlt.Pipeline) -> LoadInfo | None:
+    """Load what an earlier run left pending, to be called after `adopt`; None if there is nothing.
+
+    `pipeline.run()` throws packages away that are a dataset's first ones. Raises dlt's PipelineStepFailed.
+    """
+    if not pipeline.has_pending_data:
+        return None
+    if pipeline.list_extracted_load_packages():
+        pipeline.normalize()
+    loaded = pipeline.load()
+    # The killed run may not have lived to note in the working directory the state that its package holds.
+    pipeline.sync_destination()
+    return loaded
 
 
 def prune_state(pipeline: dlt.Pipeline, keep: int = 10) -> None:

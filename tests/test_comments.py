@@ -16,7 +16,8 @@ READ = {
     "postgres": """
         SELECT relname, NULL, obj_description(oid) FROM pg_class
         WHERE relnamespace = 'braze'::regnamespace AND relkind = 'r' UNION ALL
-        SELECT relname, attname, col_description(c.oid, attnum) FROM pg_class c JOIN pg_attribute ON attrelid = c.oid
+        SELECT relname, attname, col_description(c.oid, attnum)
+        FROM pg_class c JOIN pg_attribute ON attrelid = c.oid
         WHERE relnamespace = 'braze'::regnamespace AND relkind = 'r' AND attnum > 0
     """,
 }

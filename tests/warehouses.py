@@ -9,7 +9,7 @@ import psycopg2
 
 @dataclass(frozen=True)
 class Warehouse:
-    """One of the destinations under test: its dlt name and its credentials, which the environment holds as well."""
+    """One of the destinations under test: its dlt name, and the credentials that the environment holds."""
 
     name: str
     credentials: str

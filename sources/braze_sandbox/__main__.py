@@ -21,9 +21,7 @@ def main() -> None:
     given = {key: parsed(key, value) for key, value in orjson.loads(arguments.options).items()}
     options = dataclasses.replace(WorkspaceOptions(), **given)
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(
-            Sandbox(options).serve(arguments.port, arguments.host, lambda url: print(url, flush=True))
-        )
+        asyncio.run(Sandbox(options).serve(arguments.port, arguments.host, lambda url: print(url, flush=True)))
 
 
 if __name__ == "__main__":

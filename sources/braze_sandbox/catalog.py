@@ -5,12 +5,11 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import orjson
-
 from sources.braze_sandbox.answers import Answer, success
-from sources.braze_sandbox.entities import Activity, Campaign, Canvas, Segment, iso
+from sources.braze_sandbox.entities import Campaign, Canvas, Segment, iso
 from sources.braze_sandbox.errors import BadRequest, NotFound
 from sources.braze_sandbox.messages import behaviors, draft_message, message
+from sources.braze_sandbox.numbers import Activity
 from sources.braze_sandbox.series import found
 from sources.braze_sandbox.shapes import CAMPAIGN_SHAPES, CANVAS_SHAPES, CanvasShape
 from sources.braze_sandbox.windows import Query
@@ -128,8 +127,7 @@ def campaign(workspace: "Workspace", query: Query) -> Answer:
     translatable = query.get("include_has_translatable_content") == "true"
     pairs = zip(entity.variation_ids, shape.elements, strict=True)
     messages = {
-        variation: draft_message() if shape.draft else message(element, translatable)
-        for variation, element in pairs
+        variation: draft_message() if shape.draft else message(element, translatable) for variation, element in pairs
     }
     return success(
         {
@@ -338,4 +336,3 @@ def _skipped(cursor: str | None) -> int:
 def products(workspace: "Workspace", query: Query) -> Answer:
     """GET /purchases/product_list: plain names."""
     return success({"products": _page(query, workspace.products)})
-

@@ -1,8 +1,11 @@
-"""What a workspace holds: frozen records of campaigns, Canvases, segments, cards, events and sends, and how to make the n-th."""
+"""What a workspace holds: records of campaigns, Canvases, segments, cards, events and sends; and how to make them."""
+
+# ruff: noqa: RUF001 (unusual characters are what these names are for)
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 from uuid import UUID, uuid5
 from zoneinfo import ZoneInfo
 
@@ -174,9 +177,7 @@ class Maker:
             created_at=self.moment(start - 2, number),
             last_edited=self.moment(start + 3, number),
             activity=activity,
-            variation_ids=tuple(
-                self.id(f"campaign/{number}/{n}") for n in range(len(CAMPAIGN_SHAPES[shape].elements))
-            ),
+            variation_ids=tuple(self.id(f"campaign/{number}/{n}") for n in range(len(CAMPAIGN_SHAPES[shape].elements))),
             tags=_TAGS[number % len(_TAGS)],
             teams=_TEAMS[number % len(_TEAMS)],
             description=(None, "", "Welcome series for new sign-ups (Zürich/São Paulo)")[number % 3],
@@ -290,14 +291,13 @@ def day_of(moment: datetime, zone: ZoneInfo) -> int:
     return moment.astimezone(zone).date().toordinal()
 
 
-def hours_of(day: int, zone: ZoneInfo) -> list[datetime]:
+@lru_cache(maxsize=4_096)
+def hours_of(day: int, zone: ZoneInfo) -> tuple[datetime, ...]:
     """The starts of a workspace day's hours in UTC: 24, or 23 or 25 when the clocks change."""
     utc = ZoneInfo("UTC")
-    start, end = (
-        datetime.combine(date.fromordinal(day + after), time(), zone).astimezone(utc) for after in (0, 1)
-    )
+    start, end = (datetime.combine(date.fromordinal(day + after), time(), zone).astimezone(utc) for after in (0, 1))
     hours = -(-(end - start) // timedelta(hours=1))
-    return [start + timedelta(hours=hour) for hour in range(hours)]
+    return tuple(start + timedelta(hours=hour) for hour in range(hours))
 
 
 MAKERS: dict[str, Callable[[Maker, int], Campaign | Canvas | Segment | Card]] = {

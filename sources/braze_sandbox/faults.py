@@ -118,48 +118,48 @@ def _unknown_keys(body: Any, _: Rule) -> None:
 
 
 def _add_unknown(found: dict[str, Any]) -> None:
-    messages = found.get("messages")
-    keyed_by_id = [value for key, value in found.items() if key in _KEYED_BY_ID and isinstance(value, dict)]
-    if isinstance(messages, dict) and messages and all(isinstance(item, list) for item in messages.values()):
-        messages["hologram"] = [{"variation_api_id": "00000000-0000-4000-8000-000000000001", "beams": 3}]
-    if not any(found is container for container in keyed_by_id):
-        found |= {"new_counter": 7, "new_object": {"a": [1]}, "new_list": ["x"]}
+    channels = found.get("messages")
+    if isinstance(channels, dict) and any(isinstance(elements, list) for elements in channels.values()):
+        channels["hologram"] = [{"variation_api_id": "00000000-0000-4000-8000-000000000001", "beams": 3}]
+    found |= {"new_counter": 7, "new_object": {"a": [1]}, "new_list": ["x"]}
 
 
-_KEYED_BY_ID = ("messages", "variant_stats", "step_stats", "custom_attributes", "extras", "headers", "data")
+def _integer_revenue(body: Any, _: Rule) -> None:
+    """Whole dollars as integers."""
+    _walk(body, _make_integer)
+
+
+def _make_integer(found: dict[str, Any]) -> None:
+    revenue = found.get("revenue")
+    if isinstance(revenue, float) and revenue.is_integer():
+        found["revenue"] = int(revenue)
+
+
+def _missing_keys(body: Any, _: Rule) -> None:
+    """Optional keys that say nothing are left out: nulls, no conversions, no revenue."""
+    _walk(body, _leave_out)
+
+
+def _leave_out(found: dict[str, Any]) -> None:
+    for key, value in list(found.items()):
+        optional = key == "revenue" or key.startswith("conversions")
+        if value is None or (optional and value == 0):
+            del found[key]
+
+
+_KEYED = ("messages", "variant_stats", "step_stats", "custom_attributes", "extras", "headers")
 
 
 def _walk(value: Any, change: Callable[[dict[str, Any]], None], keyed: bool = False) -> None:
+    """Apply a change to every object but those whose keys are ids or free text."""
     if isinstance(value, dict):
         for key, item in list(value.items()):
-            _walk(item, change, keyed=key in _KEYED_BY_ID)
+            _walk(item, change, keyed=key in _KEYED)
         if not keyed:
             change(value)
     elif isinstance(value, list):
         for item in value:
             _walk(item, change)
-
-
-def _integer_revenue(body: Any, _: Rule) -> None:
-    def change(found: dict[str, Any]) -> None:
-        revenue = found.get("revenue")
-        if isinstance(revenue, float) and revenue.is_integer():
-            found["revenue"] = int(revenue)
-
-    _walk(body, change)
-    for row in _rows(body) or []:
-        for stats in (*row.get("variant_stats", {}).values(), *row.get("step_stats", {}).values()):
-            change(stats)
-
-
-def _missing_keys(body: Any, _: Rule) -> None:
-    """Optional keys that say nothing (zero or null) are left out."""
-
-    def change(found: dict[str, Any]) -> None:
-        for key in [key for key, value in found.items() if value in (0, None) and value is not False]:
-            del found[key]
-
-    _walk(body, change)
 
 
 DISTORTIONS: Mapping[str, Callable[[Any, Rule], None]] = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sources.braze_sandbox import numbers
 from sources.braze_sandbox.entities import Campaign, Canvas, Card, Segment, Send, day_of
-from sources.braze_sandbox.numbers import FINAL, Figures
+from sources.braze_sandbox.numbers import FINAL, Activity, Figures
 
 if TYPE_CHECKING:
     from sources.braze_sandbox.workspace import Workspace
@@ -20,28 +20,32 @@ SEND_RETENTION = 14
 _NOTHING: Mapping[int, Mapping[str, int]] = {}
 
 
-def pulse(workspace: "Workspace", entity: Campaign | Canvas, day: int) -> tuple[int, int]:
+def pulse(activity: Activity, day: int, as_of: int, restated: bool) -> tuple[int, int]:
     """The beat and age of a day, which together with the shape determine its figures."""
-    beat = entity.activity.beat(day)
-    return beat, numbers.stage(day, workspace.as_of(), workspace.options.restated) if beat else FINAL
+    beat = activity.beat(day)
+    return beat, numbers.stage(day, as_of, restated) if beat else FINAL
+
+
+def _pulse(workspace: "Workspace", activity: Activity, day: int) -> tuple[int, int]:
+    return pulse(activity, day, workspace.as_of(), workspace.options.restated)
 
 
 def campaign_day(workspace: "Workspace", campaign: Campaign, day: int) -> Figures:
     """A campaign's row."""
-    figures = numbers.campaign_figures(campaign.shape, *pulse(workspace, campaign, day))
+    figures = numbers.campaign_figures(campaign.shape, *_pulse(workspace, campaign.activity, day))
     return _restated(figures, workspace.deltas.get(campaign.id, _NOTHING).get(day))
 
 
 def canvas_day(workspace: "Workspace", canvas: Canvas, day: int) -> Figures:
     """A Canvas's row; variants and steps by position."""
-    figures = numbers.canvas_figures(canvas.shape, canvas.conversions, *pulse(workspace, canvas, day))
+    figures = numbers.canvas_figures(canvas.shape, canvas.conversions, *_pulse(workspace, canvas.activity, day))
     return _restated(figures, workspace.deltas.get(canvas.id, _NOTHING).get(day))
 
 
 def send_day(workspace: "Workspace", send: Send, day: int) -> Figures:
     """A send's row: figures on the day of the send and a few later ones, all zero once retention has passed."""
     as_of = workspace.as_of()
-    beat = numbers.Activity(send.send_id, ((send.day, send.day),)).beat(day)
+    beat = Activity(send.send_id, ((send.day, send.day),)).beat(day)
     if as_of - send.day > SEND_RETENTION:
         beat = 0
     age = numbers.stage(day, as_of, workspace.options.restated) if beat else FINAL
@@ -78,7 +82,12 @@ def event_day(workspace: "Workspace", event: str, app: str | None, segment: str 
 
 
 def _scoped(
-    workspace: "Workspace", field: str, series: str, target: str, scope: tuple[str | None, str | None], day: int
+    workspace: "Workspace",
+    field: str,
+    series: str,
+    target: str,
+    scope: tuple[str | None, str | None],
+    day: int,
 ) -> int:
     if day < workspace.opened.toordinal():
         return 0

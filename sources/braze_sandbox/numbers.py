@@ -221,7 +221,7 @@ def workspace_figure(field: str, key: str, scope: int, day: int, age: int) -> in
 
 
 def purchase_figures(key: str, scope: int, day: int, age: int) -> Figures:
-    """`quantity` and `revenue` (cents) of a day; every third draw or so is in whole dollars, as recorded answers are."""
+    """`quantity` and `revenue` (cents) of a day; every third draw or so is in whole dollars."""
     drawn = draw(key, day)
     quantity = 0 if drawn < 25 else known(drawn * scope // 1000, When.LATE, age)
     return {"quantity": quantity, "revenue": quantity * (1900 if drawn % 3 == 0 else 1995)}

@@ -23,8 +23,20 @@ DOCUMENTED_LIMITS: Mapping[str, RateLimit] = {
 """The rate-limit pools of the documentation's API limits page, by our names for them."""
 
 CONTENT = frozenset(
-    "seed campaigns canvases segments cards events products users apps custom_attributes days opened "
-    "campaign_shapes profile_mix".split()
+    [
+        "seed",
+        "campaigns",
+        "canvases",
+        "segments",
+        "cards",
+        "events",
+        "products",
+        "apps",
+        "days",
+        "opened",
+        "campaign_shapes",
+        "time_zone",
+    ]
 )
 """Options that shape the content when the workspace is made, and cannot be changed afterwards."""
 
@@ -44,8 +56,9 @@ class WorkspaceOptions:
 
     Exports: `delivery` "archive" answers a URL on this server, "bucket" writes files under `bucket` (an fsspec URL,
     opened with `bucket_options`). `export_delay` passes before anything can be had, `export_interval` between two
-    files in a bucket; `export_lifetime` is how long a URL is good. `export_flaws` spoils files: "bad_line",
-    "no_braze_id", "corrupt_member". `cut_download_at` ends the next download after so many bytes, once.
+    files in a bucket; `export_lifetime` is how long a URL is good; `compress` False only stores, which is faster.
+    `export_flaws` spoils files: "bad_line", "no_braze_id", "corrupt_member". `cut_download_at` ends the next download
+    after so many bytes, once.
     """
 
     # content
@@ -92,6 +105,7 @@ class WorkspaceOptions:
     bucket_options: Mapping[str, object] = field(default_factory=dict)
     users_per_file: int = 5_000
     duplicates: bool = True
+    compress: bool = True
     export_delay: float = 0.0
     export_interval: float = 0.0
     export_lifetime: float = 4 * 3600.0

@@ -45,9 +45,7 @@ def _fillable(row: Any) -> bytes:
 
 def money(figures: Figures) -> Figures:
     """The figures with `revenue` in dollars, at every level."""
-    return {
-        key: value / 100 if key == "revenue" else _nested(value) for key, value in figures.items()
-    }
+    return {key: value / 100 if key == "revenue" else _nested(value) for key, value in figures.items()}
 
 
 def _nested(value: Any) -> Any:
@@ -62,12 +60,13 @@ def campaign_rows(workspace: "Workspace", campaign: Campaign, days: range) -> by
     pairs = zip(elements, campaign.variation_ids, strict=True)
     ids = tuple(variation.encode() for element, variation in pairs if element.identified)
     restated = workspace.deltas.get(campaign.id, ())
+    as_of, growing = workspace.as_of(), workspace.options.restated
     rows = []
     for day in days:
         if day in restated:
             template = _row(CAMPAIGN_SHAPES[campaign.shape], now.campaign_day(workspace, campaign, day))
         else:
-            template = _campaign_row(campaign.shape, *now.pulse(workspace, campaign, day))
+            template = _campaign_row(campaign.shape, *now.pulse(campaign.activity, day, as_of, growing))
         rows.append(template % (_day(day), *ids))
     return b",".join(rows)
 
@@ -107,22 +106,21 @@ def canvas_rows(workspace: "Workspace", canvas: Canvas, days: range, parts: Part
     steps = step_positions(canvas, parts)
     ids = canvas_ids(canvas, parts)
     restated = workspace.deltas.get(canvas.id, ())
+    as_of, growing = workspace.as_of(), workspace.options.restated
     rows = []
     for day in days:
         if day in restated:
             shape = CANVAS_SHAPES[canvas.shape]
             template = _canvas_body(shape, now.canvas_day(workspace, canvas, day), parts, steps)
         else:
-            key = (canvas.shape, canvas.conversions, *now.pulse(workspace, canvas, day))
+            key = (canvas.shape, canvas.conversions, *now.pulse(canvas.activity, day, as_of, growing))
             template = _canvas_row(*key, parts, steps)
         rows.append(template % (_day(day), *ids))
     return b",".join(rows)
 
 
 @lru_cache(maxsize=10_000)
-def _canvas_row(
-    shape: str, conversions: int, beat: int, age: int, parts: Parts, steps: tuple[int, ...]
-) -> bytes:
+def _canvas_row(shape: str, conversions: int, beat: int, age: int, parts: Parts, steps: tuple[int, ...]) -> bytes:
     figures = numbers.canvas_figures(shape, conversions, beat, age)
     return _canvas_body(CANVAS_SHAPES[shape], figures, parts, steps)
 
@@ -135,9 +133,7 @@ def _canvas_body(shape: CanvasShape, figures: Figures, parts: Parts, steps: tupl
     return text
 
 
-def canvas_stats(
-    shape: CanvasShape, figures: Figures, parts: Parts, steps: tuple[int, ...]
-) -> dict[str, Any]:
+def canvas_stats(shape: CanvasShape, figures: Figures, parts: Parts, steps: tuple[int, ...]) -> dict[str, Any]:
     """Stats by part, with blanks ("@" and the position) for the ids of variants and steps."""
     stats: dict[str, Any] = {"total_stats": figures["total_stats"]}
     if "variant_stats" in parts:

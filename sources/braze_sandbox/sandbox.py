@@ -13,7 +13,7 @@ from aiohttp import web
 from sources.braze_sandbox.exports import Exports
 from sources.braze_sandbox.faults import Faults
 from sources.braze_sandbox.limits import Limiter
-from sources.braze_sandbox.options import WorkspaceOptions
+from sources.braze_sandbox.options import RateLimit, WorkspaceOptions
 from sources.braze_sandbox.request_log import RequestLog
 from sources.braze_sandbox.server import Server
 from sources.braze_sandbox.totals import Scope, Totals
@@ -65,10 +65,10 @@ class Sandbox:
     async def serve(self, port: int, host: str, ready: Callable[[str], None]) -> None:
         """Serve until stopped or cancelled, and call `ready` with the base URL once it can be reached."""
         self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
-        runner = web.ServerRunner(web.Server(Server(self).handle, access_log=None))
+        runner = web.ServerRunner(web.Server(Server(self).handle, access_log=None), shutdown_timeout=1)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, host, port, backlog=1024, shutdown_timeout=1)
+            site = web.TCPSite(runner, host, port, backlog=1024)
             await site.start()
             self.url = f"http://{host}:{runner.addresses[0][1]}"
             ready(self.url)
@@ -112,9 +112,7 @@ class Sandbox:
         """Take a rule back, or all of them."""
         self.faults.mend(rule_id)
 
-    def totals(
-        self, start: date, end: date, app_ids: tuple[str, ...] = (), products: tuple[str, ...] = ()
-    ) -> Totals:
+    def totals(self, start: date, end: date, app_ids: tuple[str, ...] = (), products: tuple[str, ...] = ()) -> Totals:
         """The right sums for a range of days; see `totals`."""
         return self.workspace.totals(start, end, Scope(tuple(app_ids), tuple(products)))
 
@@ -171,11 +169,13 @@ class Sandbox:
         }
 
 
-_DATES = frozenset({"start", "end", "day", "on", "live_from", "today", "frozen_on"})
+_DATES = frozenset({"start", "end", "day", "on", "live_from", "today", "opened", "frozen_on"})
 
 
 def parsed(name: str, value: Any) -> Any:
-    """An argument as Python wants it: dates and times from text, tuples and sets from lists."""
+    """An argument or option as Python wants it: dates and times from text, tuples and sets from lists."""
+    if name == "limits":
+        return {pool: RateLimit(**limit) for pool, limit in value.items()}
     if not isinstance(value, str | list):
         return value
     if isinstance(value, list):
@@ -185,6 +185,8 @@ def parsed(name: str, value: Any) -> Any:
     return time.fromisoformat(value) if name == "time_of_day" else value
 
 
-def serve(options: WorkspaceOptions, port: int, host: str = "127.0.0.1", announce: Callable[[str], None] = print) -> None:
+def serve(
+    options: WorkspaceOptions, port: int, host: str = "127.0.0.1", announce: Callable[[str], None] = print
+) -> None:
     """Serve a workspace until interrupted; `announce` is called with the base URL once it can be reached."""
     asyncio.run(Sandbox(options).serve(port, host, announce))

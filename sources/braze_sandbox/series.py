@@ -191,9 +191,7 @@ def _by_unit(workspace: "Workspace", query: Query, figure: Callable[[int], Figur
         raise BadRequest("unit must be day or hour")
     slots = windows.hours(workspace, query)
     spread = {day: spread_day(workspace, figure(day), day) for day in {slot[0] for slot in slots}}
-    return success(
-        {"data": [{"time": iso(start)} | _plain(spread[day][hour]) for day, hour, start in slots]}
-    )
+    return success({"data": [{"time": iso(start)} | _plain(spread[day][hour]) for day, hour, start in slots]})
 
 
 def spread_day(workspace: "Workspace", figures: Figures, day: int) -> list[Figures]:

@@ -1,6 +1,8 @@
 """The HTTP side: access, limits, latency and faults around the endpoints, and the control and storage paths."""
 
 import asyncio
+import socket
+import struct
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -44,7 +46,7 @@ class Server:
         if path.startswith("/_sandbox/"):
             return await self._control(request)
         if path.startswith("/_storage/"):
-            return await self._sandbox.exports.download(request)
+            return await self._storage(request)
         self._sandbox.log.begin(path)
         status, fault, params = 0, None, {}
         try:
@@ -58,6 +60,17 @@ class Server:
             return response
         finally:
             self._sandbox.log.end(Asked(request.method, path, params, status, fault))
+
+    async def _storage(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._sandbox.log.begin("/_storage")
+        response: web.StreamResponse | None = None
+        try:
+            response = await self._sandbox.exports.download(request)
+            return response
+        finally:
+            status = response.status if response else 0
+            params = {"range": request.headers.get("Range")}
+            self._sandbox.log.end(Asked(request.method, "/_storage", params, status, None))
 
     def _faults(self, path: str, params: Params) -> tuple[str | None, list[Rule]]:
         fault, distortions = self._sandbox.faults.pick(path, params)
@@ -80,6 +93,7 @@ class Server:
                 raise Refusal(429, _MESSAGES[429])
             if request.method == "POST" and "_" in params and params["_"] is None:
                 raise BadRequest("The body must be a JSON object")
+            self._sandbox.exports.base_url = f"http://{request.host}"
             answer = endpoint.answer(self._workspace, params)
         except Refusal as refusal:
             return Answer(orjson.dumps({"message": refusal.message}), refusal.status, headers)
@@ -108,9 +122,7 @@ class Server:
         headers = {"X-Request-Id": uuid4().hex, **answer.headers}
         body = b"<html>502</html>" if fault == "not_json" else answer.body
         if fault not in ("reset", "truncated"):
-            return web.Response(
-                body=body, status=answer.status, headers=headers, content_type="application/json"
-            )
+            return web.Response(body=body, status=answer.status, headers=headers, content_type="application/json")
         response = web.StreamResponse(status=answer.status, headers=headers)
         response.content_type = "application/json"
         response.content_length = len(body)
@@ -146,7 +158,11 @@ def _fault_answer(status: int) -> Answer:
     body = orjson.dumps({"message": _MESSAGES.get(status, _MESSAGES[500])})
     if status != 429:
         return Answer(body, status)
-    reset = {"X-RateLimit-Limit": "250000", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(time.time()) + 1)}
+    reset = {
+        "X-RateLimit-Limit": "250000",
+        "X-RateLimit-Remaining": "0",
+        "X-RateLimit-Reset": str(int(time.time()) + 1),
+    }
     return Answer(body, status, reset)
 
 
@@ -165,4 +181,6 @@ def abort(request: web.BaseRequest, graceful: bool) -> None:
     if graceful:
         transport.close()
     else:
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()

@@ -4,6 +4,8 @@ Counters per channel follow the documented response objects of campaigns/data_se
 canvas/data_series; the oddities are those seen in recorded answers.
 """
 
+# ruff: noqa: RUF001 (unusual characters are what these names are for)
+
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -55,7 +57,7 @@ COUNTERS: dict[str, tuple[Counter, ...]] = {
     "in_app": _counters("", "impressions:1000 clicks:201 first_button_clicks:127 second_button_clicks:53"),
     "banner": _counters("", "total_impressions:1000 unique_impressions:877 total_clicks:59 unique_clicks:47"),
 }
-"""Counters by family. `push_send` is what sends/data_series documents, `banner` stands for channels nobody documented."""
+"""Counters by family. `push_send` is what sends/data_series documents, `banner` a channel nobody documented."""
 
 
 @dataclass(frozen=True)
@@ -236,7 +238,7 @@ CANVAS_SHAPES: dict[str, CanvasShape] = {
             Step("Old banner", "message", (), (Element("banner", "banner", "Banner"),), 77, deleted=True),
         ),
     ),
-    "draft": CanvasShape(
+    "draft_journey": CanvasShape(
         (("Variant 1", 1000, (0,)),), (Step("E-mail", "message", (), _EMAIL_STEP, 980),), draft=True
     ),
 }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sources.braze_sandbox import figures as now
 from sources.braze_sandbox import numbers
-from sources.braze_sandbox.entities import Campaign, Canvas, day_of, hours_of
+from sources.braze_sandbox.entities import Campaign, Canvas, day_of
 from sources.braze_sandbox.numbers import Figures
 from sources.braze_sandbox.windows import hours_so_far
 
@@ -82,13 +82,16 @@ def _grouped(
     if first is None:
         return
     restated = workspace.deltas.get(entity.id, {})
+    as_of, growing = workspace.as_of(), workspace.options.restated
     alike: Counter[tuple[int, int]] = Counter()
     for day in range(max(days.start, first), days.stop):
         if day in restated:
-            row = now.campaign_day if isinstance(entity, Campaign) else now.canvas_day
-            yield (0, 0), 1, row(workspace, entity, day)  # type: ignore[operator]
+            if isinstance(entity, Campaign):
+                yield (0, 0), 1, now.campaign_day(workspace, entity, day)
+            else:
+                yield (0, 0), 1, now.canvas_day(workspace, entity, day)
         else:
-            alike[now.pulse(workspace, entity, day)] += 1
+            alike[now.pulse(entity.activity, day, as_of, growing)] += 1
     for pulse, times in alike.items():
         yield pulse, times, None
 
@@ -103,6 +106,8 @@ def _campaigns(workspace: "Workspace", days: range, sums: _Sums) -> None:
 
 def _sends(workspace: "Workspace", days: range, sums: _Sums) -> None:
     for send in workspace.sends.values():
+        if send.campaign_id not in workspace.campaigns:
+            continue
         for day in range(max(days.start, send.day), days.stop):
             figures = now.send_day(workspace, send, day)
             sums.add("send_daily", figures)
@@ -152,6 +157,5 @@ def _products(workspace: "Workspace", scope: Scope) -> Iterable[str | None]:
 
 def _by_day_and_hour(workspace: "Workspace", name: str, day: int, figures: Figures, sums: _Sums) -> None:
     """The hours of a day add up to the day; of the current day there are those that have begun."""
-    hours = hours_so_far(workspace, day) if day == workspace.today() else len(hours_of(day, workspace.zone))
     sums.add(f"{name}_daily", figures)
-    sums.add(f"{name}_hourly", figures, rows=hours)
+    sums.add(f"{name}_hourly", figures, rows=hours_so_far(workspace, day))

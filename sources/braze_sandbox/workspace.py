@@ -27,7 +27,8 @@ from sources.braze_sandbox.totals import Scope, Totals, totals
 
 Deltas = Mapping[str, Mapping[int, Mapping[str, int]]]
 
-_DATES = frozenset({"created_at", "last_edited"})
+_COLLECTIONS = {"campaign": "campaigns", "canvas": "canvases", "segment": "segments", "card": "cards"}
+_MOMENTS = frozenset({"created_at", "last_edited"})
 
 
 class Workspace:
@@ -56,9 +57,7 @@ class Workspace:
         self.campaigns: dict[str, Campaign] = {
             campaign.id: campaign for campaign in map(maker.campaign, range(options.campaigns))
         }
-        self.canvases: dict[str, Canvas] = {
-            canvas.id: canvas for canvas in map(maker.canvas, range(options.canvases))
-        }
+        self.canvases: dict[str, Canvas] = {canvas.id: canvas for canvas in map(maker.canvas, range(options.canvases))}
         self.segments: dict[str, Segment] = {
             segment.id: segment for segment in map(maker.segment, range(options.segments))
         }
@@ -108,7 +107,6 @@ class Workspace:
             if name not in NAMES or name in CONTENT:
                 raise ValueError(f"{name} is not an option that can change while the sandbox runs")
         self.options = replace(self.options, **changes)
-        self.zone = ZoneInfo(self.options.time_zone)
 
     def add(self, kind: str, **attributes: Any) -> str:
         """Add the next entity of a kind ("campaign", "canvas", "segment", "card"), live from today on; returns its id.
@@ -121,17 +119,18 @@ class Workspace:
         entity = MAKERS[kind](replace(self.maker, opened=since, days=0), number)
         if isinstance(entity, Campaign | Canvas) and entity.activity.spans:
             attributes.setdefault("activity", Activity(entity.id, ((since.toordinal(), None),)))
-        self._put(kind, replace(entity, **_parsed(attributes)))
+        listed = {} if isinstance(entity, Segment) else {"archived": False}
+        self._put(kind, replace(entity, **listed | _parsed(attributes)))
         return entity.id
 
     def remove(self, kind: str, entity_id: str) -> None:
         """Delete an entity: it vanishes from lists, and its id is answered with 400."""
         collection = self._collection(kind)
         del collection[entity_id]
-        setattr(self, f"{_plural(kind)}", collection)
+        setattr(self, _COLLECTIONS[kind], collection)
 
     def update(self, kind: str, entity_id: str, **attributes: Any) -> None:
-        """Change attributes of an entity's record, as `name`, `archived`, `tags` or `tracked`; it counts as edited now."""
+        """Change attributes of an entity's record (`name`, `archived`, `tags`, `tracked`…); it counts as edited now."""
         entity = self._collection(kind)[entity_id]
         attributes.setdefault("last_edited", self.now().astimezone(UTC))
         self._put(kind, replace(entity, **_parsed(attributes)))
@@ -173,10 +172,10 @@ class Workspace:
         self.profile_edits = {**self.profile_edits, number: edits}
 
     def _collection(self, kind: str) -> dict[str, Any]:
-        return dict(getattr(self, _plural(kind)))
+        return dict(getattr(self, _COLLECTIONS[kind]))
 
     def _put(self, kind: str, entity: Any) -> None:
-        setattr(self, _plural(kind), self._collection(kind) | {entity.id: entity})
+        setattr(self, _COLLECTIONS[kind], self._collection(kind) | {entity.id: entity})
 
     # what is right
 
@@ -184,22 +183,16 @@ class Workspace:
         """The sums of every counter per daily and hourly table over a closed range of days, as of now; see `totals`."""
         return totals(self, start.toordinal(), end.toordinal(), scope or Scope())
 
-    def profiles(
-        self, segment_id: str | None = None, fields: Sequence[str] | None = None
-    ) -> Iterator[dict[str, Any]]:
+    def profiles(self, segment_id: str | None = None, fields: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """The members of a segment (None: the global control group), each once, with these fields (None: all)."""
         return profiles.members(self, segment_id, fields)
-
-
-def _plural(kind: str) -> str:
-    return {"campaign": "campaigns", "canvas": "canvases", "segment": "segments", "card": "cards"}[kind]
 
 
 def _parsed(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Attributes as the records want them, also when they came as JSON."""
     parsed: dict[str, Any] = {}
     for name, value in attributes.items():
-        if name in _DATES and isinstance(value, str):
+        if name in _MOMENTS and isinstance(value, str):
             parsed[name] = datetime.fromisoformat(value)
         else:
             parsed[name] = tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,45 @@
+# Everything runs in .venv, made here with Python 3.11 or newer; `make PYTHON=python3.12 …` picks another one.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test lint bench lock clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.installed
+	$(BIN)/braze-elt demo
+
+test: $(VENV)/.developing
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.developing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.developing
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+# Pins the newest versions that pyproject.toml allows, for every platform and extra.
+lock: $(VENV)/.developing
+	$(PIP) install uv
+	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
+		--no-emit-index-url --no-annotate --no-header --strip-extras --upgrade --output-file constraints.txt
+
+clean:
+	rm -rf $(VENV)
+
+# pip knows dependency groups since 25.1.
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=…" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --upgrade "pip>=25.1"
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.developing: $(VENV)/.installed
+	$(PIP) install --constraint constraints.txt --group dev
+	touch $@
