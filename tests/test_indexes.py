@@ -11,7 +11,7 @@ KEYS = {"campaign_daily": ("campaign_id", "date"), "absent": ("id",)}
 
 INDEXES = {
     "duckdb": "SELECT table_name, sql FROM duckdb_indexes()",
-    "postgres": "SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = 'braze' AND tablename !~ '^_dlt'",
+    "postgres": "SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = 'braze' AND tablename !~ '^_'",
 }
 
 
