@@ -8,7 +8,8 @@ requests go on while a chunk is being loaded.
 import asyncio
 import threading
 from collections import Counter, defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -17,7 +18,7 @@ from uuid import uuid4
 import pyarrow as pa
 
 from sources.braze import endpoints, flatten
-from sources.braze.catalog import CATALOGS, Catalog, Entity, listed, names
+from sources.braze.catalog import CATALOGS, Catalog, Entity, entries, listed, named, names
 from sources.braze.client import Client
 from sources.braze.cursors import Cursors
 from sources.braze.endpoints import Endpoint
@@ -43,6 +44,11 @@ WAITING_ROWS = 150_000
 """Rows that may wait for the warehouse before requests pause."""
 FAILURES_IN_A_ROW = 20
 """Entities of one resource that may fail one after the other before the rest of it is left for the next run."""
+
+FED_BY = {"events": ("event_series",)}
+"""Workspace resources whose work list another one brings along."""
+MISSHAPEN = (AttributeError, KeyError, TypeError, ValueError)
+"""What flattening an answer of another shape than the documented one raises."""
 
 
 @dataclass
@@ -188,7 +194,8 @@ class Extraction:
                         families.create_task(self._catalog(catalog, series))
                 for resource, family in self._workspace_families().items():
                     if resource in self._selected:
-                        families.create_task(self._guarded((resource,), family()))
+                        affected = [name for name in (resource, *FED_BY.get(resource, ())) if name in self._selected]
+                        families.create_task(self._guarded(affected, family()))
         finally:
             await self.client.aclose()
         self._reject_key()
@@ -264,7 +271,7 @@ class Extraction:
     async def _walk(self, catalog: Catalog, series: Sequence[SeriesSpec]) -> None:
         lanes = asyncio.Semaphore(4 * self.settings.concurrency)
         present: set[str] = set()
-        async with asyncio.TaskGroup() as entities:
+        async with _tasks() as entities:
             async for page in listed(self._get, catalog):
                 present.update(entry["id"] for entry in page)
                 for entry in page:
@@ -289,6 +296,9 @@ class Extraction:
             return
         except BrazeError as error:
             self._fail(catalog.resource, entry["id"], None, error)
+            return
+        except MISSHAPEN as error:
+            self._fail(catalog.resource, entry["id"], None, _bad_shape(catalog.details, entry["id"], error))
             return
         if catalog.resource in self._selected:
             for row in rows[catalog.resource]:
@@ -325,7 +335,7 @@ class Extraction:
             await self._walk_events(with_catalog=False)
 
     async def _walk_events(self, with_catalog: bool) -> None:
-        async with asyncio.TaskGroup() as tasks:
+        async with _tasks() as tasks:
             async for page in self._event_pages():
                 if with_catalog:
                     rows: Rows = {"events": [], "event_tags": []}
@@ -350,18 +360,18 @@ class Extraction:
             while True:
                 self.planned[endpoints.EVENTS.path] += 1
                 answer, cursor = await self.client.get_page(endpoints.EVENTS, {"cursor": cursor})
-                page = [entry for entry in answer.get("events") or () if entry.get("name")]
+                page = named(entries(answer, "events", endpoints.EVENTS), "name")
                 if page:
                     yield page
                 if not cursor:
                     return
         except (PermissionDenied, NotAvailable, InvalidKey):
-            async for page in names(self._get, endpoints.EVENTS_LIST, "events", 250):
-                yield [{"name": name} for name in page]
+            async for bare in names(self._get, endpoints.EVENTS_LIST, "events", 250):
+                yield [{"name": name} for name in bare]
 
     async def _purchases(self) -> None:
         products = [ALL]
-        async with asyncio.TaskGroup() as tasks:
+        async with _tasks() as tasks:
             tasks.create_task(self._purchase_series(ALL))
             async for page in names(self._get, endpoints.PURCHASES_PRODUCT_LIST, "products", None):
                 rows = [{"product": product, "synced_at": self.calendar.now} for product in page]
@@ -507,9 +517,8 @@ class Extraction:
         def read(answer: Answer) -> Any:
             try:
                 return pack(part.flatten(answer, entity.key, span, self.settings.zone))
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                detail = f"its shape is not the documented one ({type(error).__name__}: {error})"
-                raise BadAnswer(part.endpoint, entity.id, 200, detail) from error
+            except MISSHAPEN as error:
+                raise _bad_shape(part.endpoint, entity.id, error) from error
 
         try:
             return await self._get(part.endpoint, parameters, then=read, lane=lane)
@@ -576,6 +585,24 @@ def _workspace_entity(key: dict[str, str]) -> Entity:
     """An entity that is named by its key columns; those that say `*` are left out of requests."""
     named = {name: value for name, value in key.items() if value != ALL}
     return Entity(" ".join(named.values()) or ALL, dict(key), named)
+
+
+@asynccontextmanager
+async def _tasks() -> AsyncIterator[asyncio.TaskGroup]:
+    """A task group that, when the listing that feeds it fails, completes what was listed and then raises that failure."""
+    failure = None
+    async with asyncio.TaskGroup() as tasks:
+        try:
+            yield tasks
+        except BrazeError as error:
+            failure = error
+    if failure:
+        raise failure
+
+
+def _bad_shape(endpoint: Endpoint, entity_id: str, error: Exception) -> BadAnswer:
+    detail = f"its shape is not the documented one ({type(error).__name__}: {error})"
+    return BadAnswer(endpoint, entity_id, 200, detail)
 
 
 def _endpoint(error: BrazeError) -> Endpoint:
