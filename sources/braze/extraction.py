@@ -589,7 +589,7 @@ def _workspace_entity(key: dict[str, str]) -> Entity:
 
 @asynccontextmanager
 async def _tasks() -> AsyncIterator[asyncio.TaskGroup]:
-    """A task group that, when the listing that feeds it fails, completes what was listed and then raises that failure."""
+    """A task group that, when the listing feeding it fails, completes what was listed, then raises that failure."""
     failure = None
     async with asyncio.TaskGroup() as tasks:
         try:
