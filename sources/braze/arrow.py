@@ -229,9 +229,10 @@ def conform(table: Table, item: pa.Table, known: dict[str, Type]) -> pa.Table:
         item = item.remove_column(place)
         for variant, array in _convert(name, values, known[name]).items():
             if variant in item.column_names:
-                array = pc.coalesce(item.column(variant), array)
-                item = item.drop_columns([variant])
-            item = item.append_column(pa.field(variant, array.type), array)
+                both = pc.coalesce(item.column(variant), array)
+                item = item.set_column(item.column_names.index(variant), variant, both)
+            else:
+                item = item.append_column(variant, array)
             known.setdefault(variant, _TYPES_OF_ARROW[array.type])
     return item
 
