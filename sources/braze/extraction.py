@@ -6,10 +6,11 @@ requests go on while a chunk is being loaded.
 """
 
 import asyncio
+import contextlib
 import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -31,40 +32,20 @@ from sources.braze.errors import (
     Unreachable,
 )
 from sources.braze.failures import Failure, OpenFailures
-from sources.braze.flatten import Answer, Row, Rows, Series
+from sources.braze.flatten import Answer, Rows, Series
 from sources.braze.model import ALL
 from sources.braze.packing import Known, pack
+from sources.braze.parcels import Parcel
 from sources.braze.planning import Calendar, rests
 from sources.braze.series import CANVAS_SUMMARY, Gaps, Part, SeriesSpec, specs
 from sources.braze.settings import Settings
+from sources.braze.users import Delivery, ProfileRequest, Profiles
 from sources.braze.windows import ONE_DAY, Span, Unit, missing, request_parameters
 
 WAITING_ROWS = 150_000
 """Rows that may wait for the warehouse before requests pause."""
 FAILURES_IN_A_ROW = 20
 """Entities of one resource that may fail one after the other before the rest of it is left for the next run."""
-
-
-@dataclass
-class Parcel:
-    """What one entity or request brought for a resource, and what it says about cursors.
-
-    Series come as Arrow `tables`, made where they were parsed; catalog entries, of which each is a handful, as
-    `plain` rows by table.
-    """
-
-    tables: dict[str, pa.Table] = field(default_factory=dict)
-    plain: Rows = field(default_factory=dict)
-    parents: list[Row] = field(default_factory=list)
-    reached: list[tuple[str, Span]] = field(default_factory=list)
-    started: list[tuple[str, Any]] = field(default_factory=list)
-    quiet: list[tuple[str, bool]] = field(default_factory=list)
-
-    @property
-    def rows(self) -> int:
-        """Rows in all tables."""
-        packed: int = sum(table.num_rows for table in self.tables.values())
-        return packed + sum(map(len, self.plain.values()))
 
 
 @dataclass
@@ -88,16 +69,24 @@ class Extraction:
     """Everything that is asked in one run; the dlt resources in `sources.braze` take its parcels.
 
     `only` makes it a backfill of that closed range; `dry` walks the catalog and counts what series would be asked
-    (`planned`, requests by path) without asking. `now` is the run's clock.
+    (`planned`, requests by path) without asking. `now` is the run's clock, `request` whose profiles `users` loads.
     """
 
     def __init__(
-        self, settings: Settings, client: Client, now: datetime, only: Span | None = None, dry: bool = False
+        self,
+        settings: Settings,
+        client: Client,
+        now: datetime,
+        only: Span | None = None,
+        dry: bool = False,
+        request: ProfileRequest | None = None,
     ) -> None:
         self.settings = settings
         self.client = client
         self.calendar = Calendar(now, settings.zone, settings.lookback_days, settings.start_date, only)
         self.dry = dry
+        self.request = request
+        self.profiles: Profiles | None = None
         self.run_id = uuid4().hex
         self.cursors: dict[str, Cursors] = {}
         self.open_failures = OpenFailures()
@@ -113,6 +102,9 @@ class Extraction:
         self._denied: set[Endpoint] = set()
         self._failed_in_a_row: Counter[str] = Counter()
         self._stopping = False
+        self._uncommitted = 0
+        self._committed: asyncio.Event | None = None
+        self._export: asyncio.Task[None] | None = None
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._room: asyncio.Event | None = None
@@ -137,9 +129,26 @@ class Extraction:
             return None
         parcel = self._parcels[resource].popleft()
         self._waiting_rows -= parcel.rows
-        if self._loop and self._room and self._waiting_rows < WAITING_ROWS and not self.asked:
-            self._loop.call_soon_threadsafe(self._room.set)
+        if self._room and self._waiting_rows < WAITING_ROWS:
+            self._tell(self._room.set)
         return parcel
+
+    @property
+    def waits_for_commit(self) -> bool:
+        """Whether nothing more comes for `users` before what was taken is in the warehouse."""
+        return self._committed is not None and not self._parcels["users"]
+
+    def committed(self, parcels: int) -> None:
+        """Say that the rows of so many parcels with `on_commit` are in the warehouse."""
+        self._uncommitted -= parcels
+        if not self._uncommitted and self._committed:
+            self._tell(self._committed.set)
+
+    def _tell(self, what: Callable[[], object]) -> None:
+        """Call `what` in the loop; it may have ended just now."""
+        assert self._loop
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(what)
 
     @property
     def asked(self) -> bool:
@@ -157,8 +166,10 @@ class Extraction:
         return self._stopping
 
     def stop(self) -> None:
-        """Ask for nothing more; requests in flight are finished and their parcels kept."""
+        """Ask for nothing more; requests in flight are finished, their parcels kept, and exports left to resume."""
         self._stopping = True
+        if self._export:
+            self._tell(self._export.cancel)
 
     def join(self) -> None:
         """Wait until nothing is in flight any more."""
@@ -204,6 +215,7 @@ class Extraction:
             "kpis": lambda: self._by_app("kpis"),
             "sessions": lambda: self._by_app("sessions", segment_id=ALL),
             "sends": self._sends,
+            "users": self._users,
         }
 
     def _reject_key(self) -> None:
@@ -390,6 +402,36 @@ class Extraction:
                 entity = Entity(f"{campaign_id}:{send_id}", dict(key), key, begins=self.calendar.settled + ONE_DAY)
                 tasks.create_task(self._series(spec, entity))
 
+    async def _users(self) -> None:
+        if not self.request:
+            return
+        for audience in self.request.audiences:
+            self.planned[audience.endpoint.path] += 1
+        if self.dry:
+            return
+        delivery = Delivery(
+            post=lambda parcel: self._post("users", parcel),
+            room=self._wait_for_room,
+            commit=self._commit,
+            fail=lambda name, error: self._fail("users", name, None, error),
+        )
+        self.profiles = Profiles(self.client, self.settings, self.request, delivery)
+        self._export = asyncio.create_task(self.profiles.load())
+        await asyncio.wait([self._export])
+        if not self._export.cancelled():
+            self._export.result()
+
+    async def _wait_for_room(self) -> None:
+        assert self._room
+        await self._room.wait()
+
+    async def _commit(self) -> None:
+        """Wait until every parcel posted so far with `on_commit` is in the warehouse."""
+        if self._uncommitted:
+            self._committed = asyncio.Event()
+            await self._committed.wait()
+            self._committed = None
+
     # A series of an entity
 
     async def _series(self, spec: SeriesSpec, entity: Entity, lane: asyncio.Semaphore | None = None) -> None:
@@ -419,8 +461,7 @@ class Extraction:
         self, spec: SeriesSpec, entity: Entity, span: Span, needed: Span, lane: asyncio.Semaphore | None
     ) -> Series | None:
         """Ask for `span` of `entity` and post what comes back; None if it failed or was not asked."""
-        assert self._room
-        await self._room.wait()
+        await self._wait_for_room()
         if self._stopping or self._failed_in_a_row[spec.resource] >= FAILURES_IN_A_ROW:
             return None
         wanted = Span(max(span.first, min(needed.first, span.last)), span.last)
@@ -535,6 +576,7 @@ class Extraction:
         if self.dry:
             return
         self._waiting_rows += parcel.rows
+        self._uncommitted += parcel.on_commit is not None
         if self._room and self._waiting_rows >= WAITING_ROWS:
             self._room.clear()
         self._parcels[resource].append(parcel)
