@@ -14,6 +14,8 @@ _TABLES = """
     ORDER BY table_name
 """
 
+_COUNT = "SELECT '{table}' AS name, count(*) AS rows FROM \"{table}\""
+
 
 def query(pipeline: dlt.Pipeline, sql: str) -> list[dict[str, Any]]:
     """Return the rows that `sql` selects, a dict by column name each; table names need no schema.
@@ -48,9 +50,6 @@ def table_counts(pipeline: dlt.Pipeline) -> dict[str, int]:
         return {}
     rows = query(pipeline, " UNION ALL ".join(counts) + " ORDER BY name")
     return {row["name"]: row["rows"] for row in rows}
-
-
-_COUNT = "SELECT '{table}' AS name, count(*) AS rows FROM \"{table}\""
 
 
 def exists(pipeline: dlt.Pipeline) -> bool:

@@ -5,6 +5,7 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -63,7 +64,7 @@ def server(binaries: Path | None = None) -> Iterator[str]:
         try:
             yield _URL.format(port=port)
         finally:
-            process.terminate()
+            process.send_signal(signal.SIGINT)  # SIGTERM would wait for clients to leave
             process.wait(30)
 
 

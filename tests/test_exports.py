@@ -324,17 +324,16 @@ async def test_segments_side_by_side_and_the_global_control_group(tmp_path):
 
 @in_a_loop
 async def test_one_segment_that_fails_costs_that_segment(tmp_path, monkeypatch):
+    start = Braze.start
+
+    async def refuse_bad(braze, request):
+        if (await request.json()).get("segment_id") == "bad":
+            return web.json_response({"message": "segment_id is not valid"}, status=400)
+        return await start(braze, request)
+
+    monkeypatch.setattr(Braze, "start", refuse_bad)
     async with Braze(archive(profile_lines(0, 5))) as braze:
-        start = Braze.start
-
-        async def refuse_bad(self, request):
-            if (await request.json()).get("segment_id") == "bad":
-                return web.json_response({"message": "segment_id is not valid"}, status=400)
-            return await start(self, request)
-
-        monkeypatch.setattr(Braze, "start", refuse_bad)
-        async with Braze(archive(profile_lines(0, 5))) as picky:
-            warehouse, (failed,) = await run(picky.exports(tmp_path), [Audience("bad"), SEGMENT])
+        warehouse, (failed,) = await run(braze.exports(tmp_path), [Audience("bad"), SEGMENT])
     assert failed.audience == Audience("bad")
     assert len(warehouse["users"]) == 5
 

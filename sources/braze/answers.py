@@ -24,7 +24,7 @@ PERSONAL = ("external_ids", "user_aliases", "device_id", "braze_id", "email_addr
 
 @dataclass(frozen=True)
 class Question:
-    """What was asked, as far as errors and logs may know: `subject` names the entity, `secrets` is what to redact."""
+    """What was asked, as far as logs may know: `subject` names the entity, `secrets` is what to redact."""
 
     endpoint: Endpoint
     subject: str
@@ -52,8 +52,8 @@ class Answer:
 class Failure(Exception):
     """An attempt that brought no usable answer.
 
-    `status` is None if there was no answer; `sent` is False if the request surely never left; `again` says whether
-    the same request may be sent once more.
+    `status` is None if there was no answer; `sent` is False if the request surely never left; `again` says
+    whether the same request may be sent once more.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ def shown(question: Question, words: object) -> str:
 
 
 def problem(question: Question, answer: Answer, anything_succeeded: bool) -> Exception | None:
-    """Return what an answer other than 429 stands for: one of `errors`, a `Failure`, or None if it is usable."""
+    """Return what an answer other than 429 stands for, an error or a `Failure`; None if it is usable."""
     endpoint, status = question.endpoint, answer.status
     if is_success(status):
         if answer.payload is not None:

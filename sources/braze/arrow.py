@@ -71,8 +71,15 @@ _FILLERS: dict[Type, Any] = {
 
 
 def union(tables: Sequence[pa.Table]) -> pa.Table:
-    """Arrow tables of one warehouse table → one; columns that some lack are null there, numbers widen."""
-    return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+    """Arrow tables of one warehouse table → one; columns that some lack are null there, numbers widen.
+
+    Texts are cleaned here, once for many rows: NUL characters go, empty texts become null.
+    """
+    table = pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+    for place, column in enumerate(table.schema):
+        if pa.types.is_string(column.type):
+            table = table.set_column(place, column, _clean(table.column(place)))
+    return table
 
 
 def infer(values: Iterable[Any]) -> Type | None:
@@ -117,11 +124,10 @@ def _array(values: list[Any], wanted: Type) -> pa.Array:
         return pa.array([_instant(value) for value in values], ARROW_TYPES[wanted])
     if wanted is Type.DATE:
         return pa.array([_date(value) for value in values], ARROW_TYPES[wanted])
-    array = pa.array(values, ARROW_TYPES[wanted])
-    return _clean(array) if wanted is Type.TEXT else array
+    return pa.array(values, ARROW_TYPES[wanted])
 
 
-def _clean(array: pa.Array) -> pa.Array:
+def _clean(array: pa.ChunkedArray) -> pa.ChunkedArray:
     if pc.any(pc.match_substring(array, "\x00")).as_py():
         array = pc.replace_substring(array, "\x00", "")
     if pc.any(pc.equal(array, "")).as_py():

@@ -56,8 +56,8 @@ REFUSALS = 20
 class Traffic:
     """What was sent so far; written by the event loop, safe to read from other threads.
 
-    `requests` are HTTP requests sent, among them `retries` and those `refused` with 429, and `by_path` the same per
-    endpoint path; `succeeded` got a usable answer; `in_flight` are under way now.
+    `requests` are HTTP requests sent, among them `retries` and those `refused` with 429, and `by_path` the
+    same per endpoint path; `succeeded` got a usable answer; `in_flight` are under way now.
     """
 
     limits: RateLimits
@@ -86,9 +86,9 @@ class _Call:
 class Client:
     """One workspace's REST API, for use within one event loop.
 
-    `concurrency` is the number of requests at a time; `rate_reserve` the share of each reserved pool that stays free;
-    `timeout` the seconds to connect and between two bytes; `clock` the local time in epoch seconds; `backoff` the
-    longest first pause, in seconds, before a request is tried again.
+    `concurrency` is the number of requests at a time; `rate_reserve` the share of each reserved pool that
+    stays free; `timeout` the seconds to connect and between two bytes; `clock` the local time in epoch
+    seconds; `backoff` the longest first pause, in seconds, before a request is tried again.
     """
 
     def __init__(
@@ -149,8 +149,8 @@ class Client:
     ) -> Any:
         """Return the answer to a GET: the JSON object, or what `then` makes of it in the worker thread.
 
-        Parameters that are None are left out. The held `lane` is given up during back-off and rate-limit waits.
-        Raises the exceptions of `sources.braze.errors`, and whatever `then` raises.
+        Parameters that are None are left out. The held `lane` is given up during back-off and rate-limit
+        waits. Raises the exceptions of `sources.braze.errors`, and whatever `then` raises.
         """
         query = {name: _query_value(value) for name, value in (params or {}).items() if value is not None}
         prepared = requests.PreparedRequest()
@@ -193,7 +193,8 @@ class Client:
     ) -> Any:
         """Return the answer to a POST of the JSON object `body`; as `get` otherwise.
 
-        What starts a job is not sent again once Braze may have received it without answering: that is a `BadAnswer`.
+        What starts a job is not sent again once Braze may have received it without answering: that is a
+        `BadAnswer`.
         """
         headers = {**self._headers, "Content-Type": "application/json"}
         prepared = requests.PreparedRequest()

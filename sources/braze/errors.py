@@ -1,7 +1,8 @@
 """What can go wrong with a request, one exception per way of going on.
 
-`ConfigurationError` and its kinds end the run; `PermissionDenied` and `NotAvailable` end a resource; the others
-cost one entity. Texts are plain sentences and hold no secret: Braze's words pass through `redact` first.
+`ConfigurationError` and its kinds end the run; `PermissionDenied` and `NotAvailable` end a resource; the
+others cost one entity. Texts are plain sentences and hold no secret: Braze's words pass through `redact`
+first.
 """
 
 from __future__ import annotations

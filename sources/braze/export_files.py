@@ -133,8 +133,8 @@ class Bucket:
 
     def _refused(self, error: Exception) -> StorageError:
         return StorageError(
-            f"The bucket in `export_bucket` ({self.setting}) could not be read ({type(error).__name__}). Check"
-            " its name, the credentials that the environment gives, and that they may list and read it."
+            f"The bucket in `export_bucket` ({self.setting}) could not be read ({type(error).__name__})."
+            " Check its name, the credentials that the environment gives, and that they may list and read it."
         )
 
 
@@ -148,8 +148,8 @@ def open_bucket(export_bucket: str) -> Bucket:
     scheme = urlsplit(export_bucket).scheme
     if not scheme:
         raise ConfigurationError(
-            f"`export_bucket` is {export_bucket!r}: give it as s3://bucket, gs://bucket or az://container, with"
-            " a prefix behind it if there is one."
+            f"`export_bucket` is {export_bucket!r}: give it as s3://bucket, gs://bucket or az://container,"
+            " with a prefix behind it if there is one."
         )
     try:
         files, root = fsspec.core.url_to_fs(export_bucket, use_listings_cache=False)

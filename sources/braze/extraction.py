@@ -17,7 +17,6 @@ from uuid import uuid4
 import pyarrow as pa
 
 from sources.braze import endpoints, flatten
-from sources.braze.arrow import to_arrow, tombstones
 from sources.braze.catalog import CATALOGS, Catalog, Entity, listed, names
 from sources.braze.client import Client
 from sources.braze.cursors import Cursors
@@ -33,11 +32,11 @@ from sources.braze.errors import (
 )
 from sources.braze.failures import Failure, OpenFailures
 from sources.braze.flatten import Answer, Row, Rows, Series
-from sources.braze.model import ALL, Table, Type
+from sources.braze.model import ALL
+from sources.braze.packing import Known, pack
 from sources.braze.planning import Calendar, rests
 from sources.braze.series import CANVAS_SUMMARY, Gaps, Part, SeriesSpec, specs
 from sources.braze.settings import Settings
-from sources.braze.tables import TABLES, tables_of
 from sources.braze.windows import ONE_DAY, Span, Unit, missing, request_parameters
 
 WAITING_ROWS = 150_000
@@ -48,9 +47,15 @@ FAILURES_IN_A_ROW = 20
 
 @dataclass
 class Parcel:
-    """What one entity or request brought for a resource: Arrow tables, and what they say about cursors."""
+    """What one entity or request brought for a resource, and what it says about cursors.
+
+    Series come as Arrow `tables`, made where they were parsed; catalog entries, of which each is a handful, as
+    `plain` rows by table.
+    """
 
     tables: dict[str, pa.Table] = field(default_factory=dict)
+    plain: Rows = field(default_factory=dict)
+    parents: list[Row] = field(default_factory=list)
     reached: list[tuple[str, Span]] = field(default_factory=list)
     started: list[tuple[str, Any]] = field(default_factory=list)
     quiet: list[tuple[str, bool]] = field(default_factory=list)
@@ -58,7 +63,8 @@ class Parcel:
     @property
     def rows(self) -> int:
         """Rows in all tables."""
-        return sum(table.num_rows for table in self.tables.values())
+        packed: int = sum(table.num_rows for table in self.tables.values())
+        return packed + sum(map(len, self.plain.values()))
 
 
 @dataclass
@@ -99,8 +105,7 @@ class Extraction:
         self.progress: dict[str, Progress] = defaultdict(Progress)
         self.planned: Counter[str] = Counter()
         self.planned_days: Counter[str] = Counter()
-        self.known_types: dict[str, dict[str, Type]] = defaultdict(dict)
-        self.tables_with_data: set[str] = set()
+        self.known = Known()
         self.crash: BaseException | None = None
         self._selected: tuple[str, ...] = ()
         self._parcels: dict[str, deque[Parcel]] = defaultdict(deque)
@@ -290,7 +295,7 @@ class Extraction:
                 row["synced_at"] = self.calendar.now
             self._post(
                 catalog.resource,
-                Parcel(self._pack(catalog.resource, rows, [{catalog.parameter: entry["id"]}])),
+                Parcel(plain=rows, parents=[{catalog.parameter: entry["id"]}]),
             )
             self._mend(catalog.resource, entry["id"], None)
         for spec in series if entity else ():
@@ -330,7 +335,7 @@ class Extraction:
                     for row in rows["events"]:
                         row["synced_at"] = self.calendar.now
                     parents = [{"event": entry["name"]} for entry in page]
-                    self._post("events", Parcel(self._pack("events", rows, parents)))
+                    self._post("events", Parcel(plain=rows, parents=parents))
                 for entry in page if "event_series" in self._selected else ():
                     for app_id in (ALL, *self.settings.app_ids):
                         key = {"event": entry["name"], "app_id": app_id, "segment_id": ALL}
@@ -360,7 +365,7 @@ class Extraction:
             tasks.create_task(self._purchase_series(ALL))
             async for page in names(self._get, endpoints.PURCHASES_PRODUCT_LIST, "products", None):
                 rows = [{"product": product, "synced_at": self.calendar.now} for product in page]
-                self._post("purchases", Parcel(self._pack("purchases", {"products": rows}, [])))
+                self._post("purchases", Parcel(plain={"products": rows}))
                 products += page
                 for product in page:
                     if product in self.settings.products or ALL in self.settings.products:
@@ -564,30 +569,7 @@ class Extraction:
             ]
         else:
             parents = [{**entity.key, "date": day} for day in series.days]
-        tables = self._pack(spec.resource, series.rows, parents)
-        return Packed(tables, Series({}, series.days, series.last_active))
-
-    def _pack(self, resource: str, rows: Rows, parents: Sequence[Row]) -> dict[str, pa.Table]:
-        """Arrow tables of `rows`, with a tombstone for each of `parents` that has no row in a table it is parent of."""
-        packed = {
-            name: to_arrow(TABLES[name], table_rows, self.known_types[name])
-            for name, table_rows in rows.items()
-            if table_rows
-        }
-        for table in tables_of(resource):
-            if table.parent and table.name in rows and table.name in self.tables_with_data:
-                childless = _childless(table, rows[table.name], parents)
-                if childless:
-                    dead = tombstones(table, childless)
-                    alive = packed.get(table.name)
-                    packed[table.name] = pa.concat_tables([alive, dead], promote_options="default") if alive else dead
-        return packed
-
-
-def _childless(table: Table, rows: Sequence[Row], parents: Sequence[Row]) -> list[Row]:
-    assert table.parent
-    having = {tuple(row[name] for name in table.parent) for row in rows}
-    return [parent for parent in parents if tuple(parent[name] for name in table.parent) not in having]
+        return Packed(pack(series.rows, parents, self.known), Series({}, series.days, series.last_active))
 
 
 def _workspace_entity(key: dict[str, str]) -> Entity:

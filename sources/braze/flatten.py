@@ -51,8 +51,9 @@ def click_key(key: str) -> tuple[str, int, str]:
 
 
 @lru_cache(maxsize=10_000)
-def _is_click(key: str) -> bool:
-    return column_name(key) is None or _CLICK_KEY.match(key) is not None
+def _counter(key: str) -> str | None:
+    """The column of a message statistic, or None where it belongs into the click table."""
+    return None if _CLICK_KEY.match(key) else column_name(key)
 
 
 def instant(value: str, zone: ZoneInfo) -> datetime:
@@ -281,18 +282,20 @@ def _merged(tables: Iterable[str], parts: Iterable[Rows]) -> Rows:
 def _message_rows(key: Row, messages: Any, active: "_Activity") -> tuple[list[Row], list[Row]]:
     rows: list[Row] = []
     clicks: list[Row] = []
+    day = key.get("date", key.get("end_date"))
     for channel, variations in (messages or {}).items():
         for position, statistics in enumerate(_listed(variations)):
-            row = {**key, "channel": channel or "-", "position": position}
+            place = {**key, "channel": channel or "-", "position": position}
+            row = dict(place)
             slides: dict[tuple[str, int, str], Any] = {}
             for name, value in statistics.items():
-                if _is_click(name):
-                    slides[click_key(name)] = value
+                column = _counter(name)
+                if column:
+                    row[column] = value
                 else:
-                    row[column_name(name) or name] = value
-            active.see(key.get("date", key.get("end_date")), row)
+                    slides[click_key(name)] = value
+            active.see(day, row)
             rows.append(row)
-            place = {**key, "channel": channel or "-", "position": position}
             clicks += [
                 {**place, "kind": kind, "number": number, "title": title, "clicks": value}
                 for (kind, number, title), value in slides.items()

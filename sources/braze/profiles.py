@@ -7,6 +7,7 @@ error.
 
 import os
 from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -163,6 +164,18 @@ class ProfileShredder:
         A damaged file is named in `Group.corrupt`; what could be read of it, and all other files, are there.
         Raises ProfilesNotReadError.
         """
+        with ThreadPoolExecutor(1, thread_name_prefix="shredder") as ahead:
+            current = None
+            for gathered in self._gathered(files, skip):
+                # One group is being cut while the caller works on the one before.
+                following = ahead.submit(self._shredded, gathered)
+                if current:
+                    yield current.result()
+                current = following
+            if current:
+                yield current.result()
+
+    def _gathered(self, files: Iterable[Path], skip: Collection[str]) -> Iterator[_Lines]:
         gathered = _Lines()
         for path in files:
             part, number = "", 1
@@ -175,13 +188,13 @@ class ProfileShredder:
                     gathered.add(name, number, lines)
                     number += len(lines)
                     if gathered.full():
-                        yield self._shredded(gathered)
+                        yield gathered
                         gathered = _Lines()
             except CorruptFileError as error:
                 gathered.corrupt.append(str(error))
             gathered.finished.append(path)
         if gathered.lines or gathered.finished:
-            yield self._shredded(gathered)
+            yield gathered
 
     def _shredded(self, gathered: _Lines) -> Group:
         try:

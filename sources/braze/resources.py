@@ -17,7 +17,9 @@ from sources.braze.columns import describe_discovered
 from sources.braze.cursors import Cursors
 from sources.braze.extraction import Extraction
 from sources.braze.failures import Failure, OpenFailures
+from sources.braze.flatten import Row
 from sources.braze.model import Column, Table, Type
+from sources.braze.packing import pack
 from sources.braze.tables import RESOURCES, TABLES, tables_of
 
 BATCH_ROWS = 50_000
@@ -160,9 +162,9 @@ def _learn(extraction: Extraction) -> None:
             continue
         for column_name, column in table["columns"].items():
             if data_type := column.get("data_type"):
-                extraction.known_types[name].setdefault(column_name, Type(data_type))
+                extraction.known.types[name].setdefault(column_name, Type(data_type))
         if (table.get("x-normalizer") or {}).get("seen-data"):
-            extraction.tables_with_data.add(name)
+            extraction.known.filled.add(name)
 
 
 class _Writer:
@@ -176,6 +178,8 @@ class _Writer:
         self._moved = False
         self._waiting: dict[str, list[pa.Table]] = defaultdict(list)
         self._waiting_rows = 0
+        self._plain: dict[str, list[Row]] = defaultdict(list)
+        self._parents: list[Row] = []
         self._hinted: set[str] = set()
 
     def add(self, parcel: Any) -> Iterator[DataItemWithMeta]:
@@ -188,6 +192,9 @@ class _Writer:
         self._moved = self._moved or bool(parcel.reached or parcel.quiet)
         for name, table in parcel.tables.items():
             self._waiting[name].append(table)
+        for name, rows in parcel.plain.items():
+            self._plain[name] += rows
+        self._parents += parcel.parents
         self._waiting_rows += parcel.rows
         self._chunk.rows += parcel.rows
         if self._waiting_rows >= BATCH_ROWS:
@@ -199,13 +206,18 @@ class _Writer:
             dlt.current.resource_state()[_section(self._extraction)] = self._cursors.to_state()
 
     def _write(self) -> Iterator[DataItemWithMeta]:
+        known = self._extraction.known
+        for name, packed in pack(self._plain, self._parents, known).items():
+            self._waiting[name].append(packed)
         for name, tables in self._waiting.items():
             table = TABLES[name]
-            item = conform(table, union(tables), self._extraction.known_types[name])
+            item = conform(table, union(tables), known.types[name])
             removed = pc.sum(item.column(DELETED)).as_py() or 0 if DELETED in item.column_names else 0
             self._chunk.tables[name] += item.num_rows - removed
             yield self._marked(table, item)
         self._waiting.clear()
+        self._plain.clear()
+        self._parents.clear()
         self._waiting_rows = 0
 
     def _marked(self, table: Table, item: pa.Table) -> DataItemWithMeta:

@@ -26,7 +26,10 @@ KPIS = ("mau", "dau", "new_users", "uninstalls")
 
 @dataclass(frozen=True)
 class Scope:
-    """What beside the workspace's own totals a load breaks down: apps and products ("*": every one), by id and name."""
+    """What beside the workspace's own totals a load breaks down, by id and name ("*": every product).
+
+    KPIs, sessions and events are broken down by app, purchases by product.
+    """
 
     app_ids: tuple[str, ...] = ()
     products: tuple[str, ...] = ()
@@ -146,9 +149,9 @@ def _workspace_wide(workspace: "Workspace", days: range, scope: Scope, sums: _Su
             for event in workspace.events:
                 figures = {"count": now.event_day(workspace, event, app, None, day)}
                 _by_day_and_hour(workspace, "event", day, figures, sums)
-            for product in _products(workspace, scope):
-                figures = now.purchase_day(workspace, product, app, day)
-                _by_day_and_hour(workspace, "purchase", day, figures, sums)
+        for product in _products(workspace, scope):
+            figures = now.purchase_day(workspace, product, None, day)
+            _by_day_and_hour(workspace, "purchase", day, figures, sums)
 
 
 def _products(workspace: "Workspace", scope: Scope) -> Iterable[str | None]:
