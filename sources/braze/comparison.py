@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from hashlib import blake2b
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import orjson
 
-from sources.braze.arrow import to_arrow
+from sources.braze.arrow import to_arrow, union
 from sources.braze.flatten import Row
 from sources.braze.model import Table, Type
 
@@ -65,7 +66,7 @@ def comparable(row: Row) -> Row:
 
 def typed(table: Table, rows: Sequence[Row]) -> list[Row]:
     """Flattened rows as the warehouse returns them once they were loaded: with the declared types, comparable."""
-    return [comparable(row) for row in to_arrow(table, rows, {}).to_pylist()] if rows else []
+    return [comparable(row) for row in union([to_arrow(table, rows, {})]).to_pylist()] if rows else []
 
 
 def compare(
@@ -133,7 +134,7 @@ def compare_steps(messages: Table, steps: Iterable[Row], parts: Iterable[Row]) -
 def gaps(moments: Iterable[Moment], step: timedelta) -> Iterator[tuple[Moment, Moment]]:
     """The first and last moment of each hole in a series that should have a row at every `step`."""
     ordered = sorted(moments)
-    for before, after in zip(ordered, ordered[1:], strict=False):
+    for before, after in pairwise(ordered):
         if after - before > step:
             yield before + step, after - step
 
@@ -182,7 +183,7 @@ def _adds_up(table: Table, name: str, ours: Any, theirs: Any, tolerance: float) 
     column = table.column(name)
     numbers = all(isinstance(value, int | float) for value in (ours, theirs))
     if numbers and column and column.type is Type.DOUBLE:
-        return abs(ours - theirs) <= tolerance
+        return bool(abs(ours - theirs) <= tolerance)
     return bool(ours == theirs)
 
 
