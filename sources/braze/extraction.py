@@ -282,8 +282,9 @@ class Extraction:
     ) -> None:
         try:
             details = await self._details(catalog, entry, lane)
-            rows = catalog.flatten(entry, details, self.settings.message_bodies)
-            entity = catalog.entity(entry, details, self.settings)
+            with documented_shape(catalog.details, entry["id"]):
+                rows = catalog.flatten(entry, details, self.settings.message_bodies)
+                entity = catalog.entity(entry, details, self.settings)
         except PermissionDenied as error:
             self._deny(catalog.resource, error)
             return
