@@ -18,7 +18,7 @@ from uuid import uuid4
 import pyarrow as pa
 
 from sources.braze import endpoints, flatten
-from sources.braze.catalog import CATALOGS, Catalog, Entity, listed, names
+from sources.braze.catalog import CATALOGS, Catalog, Entity, entity_named, event_pages, listed, names
 from sources.braze.client import Client
 from sources.braze.cursors import Cursors
 from sources.braze.endpoints import Endpoint
@@ -37,10 +37,10 @@ from sources.braze.model import ALL
 from sources.braze.packing import Known, pack
 from sources.braze.parcels import Parcel
 from sources.braze.planning import Calendar, rests
-from sources.braze.series import CANVAS_SUMMARY, Gaps, Part, SeriesSpec, specs
+from sources.braze.series import CANVAS_SUMMARY, Part, SeriesSpec, documented_shape, specs
 from sources.braze.settings import Settings
 from sources.braze.users import Delivery, ProfileRequest, Profiles
-from sources.braze.windows import ONE_DAY, Span, Unit, missing, request_parameters
+from sources.braze.windows import ONE_DAY, Span
 
 WAITING_ROWS = 150_000
 """Rows that may wait for the warehouse before requests pause."""
@@ -294,8 +294,9 @@ class Extraction:
     ) -> None:
         try:
             details = await self._details(catalog, entry, lane)
-            rows = catalog.flatten(entry, details, self.settings.message_bodies)
-            entity = catalog.entity(entry, details, self.settings)
+            with documented_shape(catalog.details, entry["id"]):
+                rows = catalog.flatten(entry, details, self.settings.message_bodies)
+                entity = catalog.entity(entry, details, self.settings)
         except PermissionDenied as error:
             self._deny(catalog.resource, error)
             return
@@ -338,7 +339,7 @@ class Extraction:
 
     async def _walk_events(self, with_catalog: bool) -> None:
         async with asyncio.TaskGroup() as tasks:
-            async for page in self._event_pages():
+            async for page in event_pages(self._get, self._get_page):
                 if with_catalog:
                     rows: Rows = {"events": [], "event_tags": []}
                     for entry in page:
@@ -352,24 +353,8 @@ class Extraction:
                     for app_id in (ALL, *self.settings.app_ids):
                         key = {"event": entry["name"], "app_id": app_id, "segment_id": ALL}
                         for spec in self._specs("event_series"):
-                            tasks.create_task(self._series(spec, _workspace_entity(key)))
+                            tasks.create_task(self._series(spec, entity_named(key)))
         self._mend("events", ALL, None)
-
-    async def _event_pages(self) -> Any:
-        """Pages of `GET /events`; keys made before that endpoint existed fall back to the names of `events/list`."""
-        cursor: str | None = None
-        try:
-            while True:
-                self.planned[endpoints.EVENTS.path] += 1
-                answer, cursor = await self.client.get_page(endpoints.EVENTS, {"cursor": cursor})
-                page = [entry for entry in answer.get("events") or () if entry.get("name")]
-                if page:
-                    yield page
-                if not cursor:
-                    return
-        except (PermissionDenied, NotAvailable, InvalidKey):
-            async for page in names(self._get, endpoints.EVENTS_LIST, "events", 250):
-                yield [{"name": name} for name in page]
 
     async def _purchases(self) -> None:
         products = [ALL]
@@ -386,13 +371,13 @@ class Extraction:
 
     async def _purchase_series(self, product: str) -> None:
         for spec in self._specs("purchases"):
-            await self._series(spec, _workspace_entity({"product": product, "app_id": ALL}))
+            await self._series(spec, entity_named({"product": product, "app_id": ALL}))
 
     async def _by_app(self, resource: str, **key: str) -> None:
         async with asyncio.TaskGroup() as tasks:
             for app_id in (ALL, *self.settings.app_ids):
                 for spec in self._specs(resource):
-                    tasks.create_task(self._series(spec, _workspace_entity({"app_id": app_id, **key})))
+                    tasks.create_task(self._series(spec, entity_named({"app_id": app_id, **key})))
 
     async def _sends(self) -> None:
         (spec,) = self._specs("sends")
@@ -467,10 +452,10 @@ class Extraction:
         wanted = Span(max(span.first, min(needed.first, span.last)), span.last)
         try:
             packed = await self._answer(spec, entity, span, lane)
-            absent = self._absent(spec, span, packed.series)
+            absent = spec.absent(span, packed.series, self.calendar.yesterday)
             if absent:
                 packed = await self._answer(spec, entity, span, lane)
-                absent = self._absent(spec, span, packed.series)
+                absent = spec.absent(span, packed.series, self.calendar.yesterday)
         except (ConfigurationError, PermissionDenied) as error:
             if isinstance(error, Unreachable):
                 raise
@@ -535,42 +520,26 @@ class Extraction:
         pack: Callable[[Series], Any],
         lane: asyncio.Semaphore | None,
     ) -> Any:
-        parameters = {
-            **part.parameters,
-            **entity.parameters,
-            **request_parameters(span, spec.unit, self.settings.zone),
-        }
-        if spec.unit is Unit.HOUR:
-            parameters["unit"] = "hour"
-        if spec is CANVAS_SUMMARY:
-            parameters["length"] = len(span)
+        parameters = spec.parameters(part, entity.parameters, span, self.settings.zone)
 
         def read(answer: Answer) -> Any:
-            try:
+            with documented_shape(part.endpoint, entity.id):
                 return pack(part.flatten(answer, entity.key, span, self.settings.zone))
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                detail = f"its shape is not the documented one ({type(error).__name__}: {error})"
-                raise BadAnswer(part.endpoint, entity.id, 200, detail) from error
 
         try:
             return await self._get(part.endpoint, parameters, then=read, lane=lane)
         finally:
             self.progress[spec.resource].done += 1
 
-    def _absent(self, spec: SeriesSpec, span: Span, series: Series) -> Span | None:
-        if spec.gaps is Gaps.ANY:
-            return None
-        if spec.gaps is Gaps.LEADING:
-            if not series.days:
-                return None
-            span = Span(min(series.days), span.last)
-        return missing(span, series.days, self.calendar.yesterday)
-
     # Small things
 
     async def _get(self, endpoint: Endpoint, parameters: Mapping[str, Any], **options: Any) -> Any:
         self.planned[endpoint.path] += 1
         return await self.client.get(endpoint, parameters, **options)
+
+    async def _get_page(self, endpoint: Endpoint, parameters: Mapping[str, Any]) -> Any:
+        self.planned[endpoint.path] += 1
+        return await self.client.get_page(endpoint, parameters)
 
     def _post(self, resource: str, parcel: Parcel) -> None:
         if self.dry:
@@ -612,12 +581,6 @@ class Extraction:
         else:
             parents = [{**entity.key, "date": day} for day in series.days]
         return Packed(pack(series.rows, parents, self.known), Series({}, series.days, series.last_active))
-
-
-def _workspace_entity(key: dict[str, str]) -> Entity:
-    """An entity that is named by its key columns; those that say `*` are left out of requests."""
-    named = {name: value for name, value in key.items() if value != ALL}
-    return Entity(" ".join(named.values()) or ALL, dict(key), named)
 
 
 def _endpoint(error: BrazeError) -> Endpoint:

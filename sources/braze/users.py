@@ -36,8 +36,10 @@ class ProfileRequest:
 
 @dataclass(frozen=True)
 class Delivery:
-    """Where profiles go: `post` takes a parcel, `room` waits until another may come, `commit` until all are loaded,
-    `fail` records that an audience could not be loaded.
+    """Where profiles go.
+
+    `post` takes a parcel, `room` waits until another may come, `commit` until all are in the warehouse; `fail` records
+    that an audience could not be loaded.
     """
 
     post: Callable[[Parcel], None]
