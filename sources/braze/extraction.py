@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import threading
 from collections import Counter, defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -46,6 +47,9 @@ WAITING_ROWS = 150_000
 """Rows that may wait for the warehouse before requests pause."""
 FAILURES_IN_A_ROW = 20
 """Entities of one resource that may fail one after the other before the rest of it is left for the next run."""
+
+FED_BY = {"events": ("event_series",)}
+"""Workspace resources whose work list another one brings along."""
 
 
 @dataclass
@@ -199,7 +203,8 @@ class Extraction:
                         families.create_task(self._catalog(catalog, series))
                 for resource, family in self._workspace_families().items():
                     if resource in self._selected:
-                        families.create_task(self._guarded((resource,), family()))
+                        affected = [name for name in (resource, *FED_BY.get(resource, ())) if name in self._selected]
+                        families.create_task(self._guarded(affected, family()))
         finally:
             await self.client.aclose()
         self._reject_key()
@@ -276,7 +281,7 @@ class Extraction:
     async def _walk(self, catalog: Catalog, series: Sequence[SeriesSpec]) -> None:
         lanes = asyncio.Semaphore(4 * self.settings.concurrency)
         present: set[str] = set()
-        async with asyncio.TaskGroup() as entities:
+        async with _tasks() as entities:
             async for page in listed(self._get, catalog):
                 present.update(entry["id"] for entry in page)
                 for entry in page:
@@ -338,7 +343,7 @@ class Extraction:
             await self._walk_events(with_catalog=False)
 
     async def _walk_events(self, with_catalog: bool) -> None:
-        async with asyncio.TaskGroup() as tasks:
+        async with _tasks() as tasks:
             async for page in event_pages(self._get, self._get_page):
                 if with_catalog:
                     rows: Rows = {"events": [], "event_tags": []}
@@ -358,7 +363,7 @@ class Extraction:
 
     async def _purchases(self) -> None:
         products = [ALL]
-        async with asyncio.TaskGroup() as tasks:
+        async with _tasks() as tasks:
             tasks.create_task(self._purchase_series(ALL))
             async for page in names(self._get, endpoints.PURCHASES_PRODUCT_LIST, "products", None):
                 rows = [{"product": product, "synced_at": self.calendar.now} for product in page]
@@ -581,6 +586,19 @@ class Extraction:
         else:
             parents = [{**entity.key, "date": day} for day in series.days]
         return Packed(pack(series.rows, parents, self.known), Series({}, series.days, series.last_active))
+
+
+@asynccontextmanager
+async def _tasks() -> AsyncIterator[asyncio.TaskGroup]:
+    """A task group that completes what was listed when the listing that feeds it fails, and then raises that failure."""
+    failure = None
+    async with asyncio.TaskGroup() as tasks:
+        try:
+            yield tasks
+        except BrazeError as error:
+            failure = error
+    if failure:
+        raise failure
 
 
 def _endpoint(error: BrazeError) -> Endpoint:
