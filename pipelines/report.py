@@ -94,6 +94,9 @@ def print_outcome(extraction: Extraction, outcome: "Outcome") -> None:
         f"{outcome.status}: {traffic.requests:,} requests, {traffic.retries:,} retries, {traffic.refused:,} refused"
         f" (429), {traffic.waited:.0f} s waited for the rate limit, {seconds:.1f} s in all."
     )
+    if extraction.profiles and extraction.profiles.unknown:
+        shown = ", ".join(f"{name} (line {place})" for place, name in extraction.profiles.unknown_ids[:20])
+        console.print(f"{extraction.profiles.unknown:,} ids are not known to Braze: {shown}", soft_wrap=True)
     for failure in extraction.failures[:10]:
         console.print(f"  failed: {failure.resource} {failure.entity_id}: {failure.message}", soft_wrap=True)
     if len(extraction.failures) > 10:

@@ -49,6 +49,12 @@ def to_arrow(table: Table, rows: Sequence[Row], known: Mapping[str, Type]) -> pa
     return pa.table(columns, schema=pa.schema([_field(table, name, array) for name, array in columns.items()]))
 
 
+def empty(table: Table) -> pa.Table:
+    """`table` without rows."""
+    fields = [pa.field(c.name, ARROW_TYPES[c.type], nullable=c.name not in table.key) for c in table.columns]
+    return pa.schema(fields).empty_table()
+
+
 def tombstones(table: Table, parents: Iterable[Mapping[str, Any]]) -> pa.Table:
     """One row per parent that has no rows in `table`, so that a merge removes those the warehouse still has."""
     assert table.parent

@@ -11,8 +11,9 @@ from typing import Any
 
 from sources.braze import endpoints, flatten
 from sources.braze.endpoints import Endpoint
-from sources.braze.errors import BadAnswer
+from sources.braze.errors import BadAnswer, InvalidKey, NotAvailable, PermissionDenied
 from sources.braze.flatten import Answer, Row, Rows
+from sources.braze.model import ALL
 from sources.braze.settings import Settings
 from sources.braze.windows import local_day
 
@@ -33,6 +34,12 @@ class Entity:
     begins: date | None = None
     last_active: date | None = None
     edited: datetime | None = None
+
+
+def entity_named(key: Mapping[str, str]) -> Entity:
+    """The entity that its key columns name; those that say `*` are left out of requests."""
+    named = {name: value for name, value in key.items() if value != ALL}
+    return Entity(" ".join(named.values()) or ALL, dict(key), named)
 
 
 @dataclass(frozen=True)
@@ -176,3 +183,19 @@ async def names(get: Get, endpoint: Endpoint, items: str, page_size: int | None)
         if not fresh or (page_size and len(found) < page_size):
             return
         page += 1
+
+
+async def event_pages(get: Get, get_page: Get) -> AsyncIterator[list[Answer]]:
+    """Pages of `GET /events`; keys made before that endpoint existed fall back to the names of `events/list`."""
+    cursor: str | None = None
+    try:
+        while True:
+            answer, cursor = await get_page(endpoints.EVENTS, {"cursor": cursor})
+            page = named(entries(answer, "events", endpoints.EVENTS), "name")
+            if page:
+                yield page
+            if not cursor:
+                return
+    except (PermissionDenied, NotAvailable, InvalidKey):
+        async for bare in names(get, endpoints.EVENTS_LIST, "events", 250):
+            yield [{"name": name} for name in bare]
