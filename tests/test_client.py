@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from sources.braze.client import ATTEMPTS, REFUSALS, Client, Json
+from sources.braze.answers import Json
+from sources.braze.client import ATTEMPTS, REFUSALS, Client, Param
 from sources.braze.endpoints import (
     CAMPAIGNS_DATA_SERIES,
     CAMPAIGNS_DETAILS,
@@ -91,7 +92,7 @@ def test_key_goes_into_the_header_only() -> None:
 
 def test_parameters_arrive_as_they_were_meant() -> None:
     name = "Käufe & mehr + 100% / é?=#☀️"
-    params = {
+    params: dict[str, Param] = {
         "event": name,
         "length": 7,
         "ending_at": "2026-09-01T00:00:00+02:00",
@@ -307,16 +308,15 @@ def test_an_unknown_host_is_named() -> None:
 
 
 def test_a_refused_connection_after_the_first_answer_is_an_ordinary_retry() -> None:
-    async def work(client: Client) -> None:
-        await client.get(CAMPAIGNS_LIST, {})
-        client._base_url = url_of_nobody
-        await client.get(CAMPAIGNS_LIST, {})
+    async def work(client: Client, server: Loopback) -> None:
+        await get_list(client)
+        server.close()
+        with pytest.raises(BadAnswer, match="Connection refused"):
+            await get_list(client)
 
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        url_of_nobody = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        error, client, _ = failure(script(OK), work)
-    assert type(error) is BadAnswer
+    with Loopback(script(Reply(headers={"Connection": "close"}))) as server:
+        client = client_of(server.url)
+        asyncio.run(work(client, server))
     assert client.traffic.requests == 1 + ATTEMPTS
 
 

@@ -115,14 +115,14 @@ class FakeTime:
 
 
 def headers_of(
-    remaining: object, reset: object, limit: object = 1000, **more: str
+    remaining: int, reset: float, limit: int = 1000, retry_after: str = ""
 ) -> CaseInsensitiveDict[str]:
     return CaseInsensitiveDict(
         {
             "x-ratelimit-limit": str(limit),
             "X-RateLimit-Remaining": str(remaining),
             "X-Ratelimit-Reset": str(int(reset)),
-            **more,
+            "Retry-After": retry_after,
         }
     )
 
@@ -292,7 +292,7 @@ def test_retry_after_pauses_the_bucket(as_date: bool) -> None:
     async def work(limits: RateLimits, clock: FakeTime) -> None:
         retry = formatdate(clock.now + 120, usegmt=True) if as_date else "120"
         await limits.admit(POOL)
-        limits.refuse(POOL, headers_of(900, clock.now + 3000, **{"Retry-After": retry}), clock.now)
+        limits.refuse(POOL, headers_of(900, clock.now + 3000, retry_after=retry), clock.now)
         clock.now += 119
         assert await admitted(limits, POOL) == 0
         clock.now += 1

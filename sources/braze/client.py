@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar, overload
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import orjson
 import requests
@@ -103,18 +103,21 @@ class Client:
         limits: RateLimits | None = None,
         user_agent: str = "braze-elt",
     ) -> None:
-        self._base_url = base_url
+        self._host = urlsplit(base_url).netloc
         self._api_key = _checked_key(api_key)
         self._timeout = timeout
         self._clock = clock
         self._backoff = backoff
         self._limits = limits or RateLimits(rate_reserve, clock)
-        self._headers = {
+        # Copied for each request, since preparing one takes five times as long. It also keeps `.netrc` out.
+        self._blank = requests.PreparedRequest()
+        headers = {
             "Authorization": f"Bearer {self._api_key}",
             "User-Agent": user_agent,
             "Accept": "application/json",
             "Accept-Encoding": "gzip, deflate",
         }
+        self._blank.prepare("GET", f"{base_url}/", headers)
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="braze")
         self._session = requests.Session()
         for scheme in ("https://", "http://"):
@@ -152,8 +155,8 @@ class Client:
         waits. Raises the exceptions of `sources.braze.errors`, and whatever `then` raises.
         """
         query = {name: _query_value(value) for name, value in (params or {}).items() if value is not None}
-        prepared = requests.PreparedRequest()
-        prepared.prepare("GET", f"{self._base_url}/{endpoint.path}", self._headers, params=query)
+        prepared = self._blank.copy()
+        prepared.url = f"{self._blank.url}{endpoint.path}?{urlencode(query)}"
         return await self._call(_Call(Question.about(endpoint, query, self._api_key), prepared, then, lane))
 
     @overload
@@ -184,9 +187,10 @@ class Client:
         What starts a job is not sent again once Braze may have received it without answering: that is a
         `BadAnswer`.
         """
-        headers = {**self._headers, "Content-Type": "application/json"}
-        prepared = requests.PreparedRequest()
-        prepared.prepare("POST", f"{self._base_url}/{endpoint.path}", headers, data=orjson.dumps(dict(body)))
+        prepared = self._blank.copy()
+        prepared.method, prepared.url = "POST", f"{self._blank.url}{endpoint.path}"
+        prepared.headers["Content-Type"] = "application/json"
+        prepared.prepare_body(orjson.dumps(dict(body)), files=None)
         return await self._call(_Call(Question.about(endpoint, body, self._api_key), prepared, then, lane))
 
     async def aclose(self) -> None:
@@ -225,7 +229,7 @@ class Client:
 
     def _given_up(self, question: Question, failure: Failure) -> BrazeError:
         if not failure.sent and not self._answered:
-            return Unreachable(urlsplit(self._base_url).netloc, question.endpoint, failure.detail)
+            return Unreachable(self._host, question.endpoint, failure.detail)
         return BadAnswer(question.endpoint, question.subject, failure.status, failure.detail)
 
     async def _attempt(self, call: _Call) -> Any:
