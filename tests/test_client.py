@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,8 +65,8 @@ def ask(
         return *asyncio.run(session(server.url)), server
 
 
-def get_list(client: Client) -> Awaitable[Json]:
-    return client.get(CAMPAIGNS_LIST, {"page": 0})
+async def get_list(client: Client) -> Json:
+    return await client.get(CAMPAIGNS_LIST, {"page": 0})
 
 
 def failure(answer: Callable[[Received], Reply], work: Callable[[Client], Awaitable[Any]] = get_list) -> Any:
@@ -88,6 +89,23 @@ def test_key_goes_into_the_header_only() -> None:
     assert KEY not in request.target
     assert request.method == "GET"
     assert request.body == b""
+
+
+def test_a_netrc_entry_does_not_replace_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login someone password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    _, _, server = ask(script(OK), get_list)
+    assert server.received[0].headers["Authorization"] == f"Bearer {KEY}"
+
+
+def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Loopback(script(OK)) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", "")
+        client = client_of("http://braze.invalid")
+        asyncio.run(get_list(client))
+    assert proxy.received[0].target == "http://braze.invalid/campaigns/list?page=0"
 
 
 def test_parameters_arrive_as_they_were_meant() -> None:
@@ -297,14 +315,14 @@ def test_an_unreachable_host_is_named_quickly() -> None:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         client = client_of(url)
         with pytest.raises(Unreachable, match=r"127\.0\.0\.1.*Connection refused.*`endpoint`"):
-            asyncio.run(get_list(client))  # type: ignore[arg-type]
+            asyncio.run(get_list(client))
     assert client.traffic.requests == 3
 
 
 def test_an_unknown_host_is_named() -> None:
     client = client_of("https://rest.braze.invalid")
     with pytest.raises(Unreachable, match=r"rest\.braze\.invalid"):
-        asyncio.run(get_list(client))  # type: ignore[arg-type]
+        asyncio.run(get_list(client))
 
 
 def test_a_refused_connection_after_the_first_answer_is_an_ordinary_retry() -> None:

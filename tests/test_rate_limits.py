@@ -190,6 +190,8 @@ def test_a_new_window_replaces_the_old_one_and_late_answers_do_not_bring_it_back
         assert await admitted(limits, POOL) == 0
         clock.now = reset + 1
         assert await admitted(limits, POOL) == PROBES
+        limits.observe(POOL, headers_of(199, reset), reset - 1)
+        assert await admitted(limits, POOL) == 1
         limits.observe(POOL, headers_of(999, reset + 3600), clock.now)
         limits.observe(POOL, headers_of(199, reset), reset - 1)
         assert await admitted(limits, POOL) == 799 - 5
@@ -316,6 +318,8 @@ def test_a_long_wait_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
         await limits.admit(POOL)
         limits.observe(POOL, headers_of(200, clock.now + 600), clock.now)
         waiting = [asyncio.ensure_future(limits.admit(POOL)) for _ in range(5)]
+        await asyncio.sleep(0.01)
+        limits.lost(POOL)
         await asyncio.sleep(0.01)
         clock.now += 601
         limits.lost(POOL)  # an answer of any kind makes the first in the queue look again
