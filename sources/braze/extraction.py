@@ -590,7 +590,7 @@ class Extraction:
 
 @asynccontextmanager
 async def _tasks() -> AsyncIterator[asyncio.TaskGroup]:
-    """A task group that completes what was listed when the listing that feeds it fails, and then raises that failure."""
+    """A task group that, when the listing that feeds it fails, completes what was listed before it raises that."""
     failure = None
     async with asyncio.TaskGroup() as tasks:
         try:

@@ -66,9 +66,9 @@ def _retry_at(text: str | None, now: float) -> float | None:
 class Window:
     """One period of a pool: `spendable` more requests may go out until `reset`.
 
-    The reserve is already deducted from them. The next window counts as open at `opens_at`, a little after the reset,
-    so that not every consumer comes back in the same instant. An `assumed` reset was not stated by Braze but follows from the documented
-    period.
+    The reserve is already deducted. The next window counts as open at `opens_at`, a little after the reset,
+    so that not every consumer comes back in the same instant. An `assumed` reset was not stated by Braze but
+    follows from the documented period.
     """
 
     reset: float
