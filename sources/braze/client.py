@@ -157,9 +157,7 @@ class Client:
         """
         return await self._call(replace(self._query(endpoint, params), then=then, lane=lane))
 
-    async def get_page(
-        self, endpoint: Endpoint, params: Mapping[str, Param] | None = None
-    ) -> tuple[Json, str | None]:
+    async def get_page(self, endpoint: Endpoint, params: Mapping[str, Param] | None = None) -> tuple[Json, str | None]:
         """Return the answer to a GET that is paged by `Link` header, and the next page's `cursor` (None: the last)."""
         page: tuple[Json, str | None] = await self._call(replace(self._query(endpoint, params), linked=True))
         return page
@@ -284,9 +282,7 @@ class Client:
     def _exchange(self, call: _Call) -> Answer:
         """Send, receive, parse and apply `then`, in a worker thread. Raises `requests.RequestException`."""
         started = time.perf_counter()
-        response = self._session.send(
-            call.prepared, timeout=self._timeout, allow_redirects=False, **self._environment
-        )
+        response = self._session.send(call.prepared, timeout=self._timeout, allow_redirects=False, **self._environment)
         status = response.status_code
         logger.debug(
             "%s %s: %d in %d ms, request id %s",

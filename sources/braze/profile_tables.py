@@ -40,7 +40,7 @@ class ProfileRows:
     inner: str | None = None
     entries: str | None = None
     paths: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
-    newest: str | None = None
+    newest: str = ""
 
     def sources(self, column: str) -> tuple[str, ...]:
         """The dotted paths, within an element, of a column's value."""

@@ -172,9 +172,7 @@ class Pool:
         reset = reading.reset or self._clock_reset(now)
         limit = reading.limit or self.bucket.limit
         kept = math.ceil(limit * self.reserve - 1e-9) if self.bucket.reserved else 0
-        return Window(
-            reset, reset + self._spread(reset - now), remaining - kept, assumed=reading.reset is None
-        )
+        return Window(reset, reset + self._spread(reset - now), remaining - kept, assumed=reading.reset is None)
 
     def _clock_reset(self, now: float) -> float:
         return (now // self.bucket.period + 1) * self.bucket.period
