@@ -80,9 +80,7 @@ def profiles_statement(rules: PiiRules, unknown: Iterable[str] = ()) -> str:
     names further top-level fields to read as text.
     """
     unknown = list(unknown)
-    columns = [
-        f"{_value('parsed', c.name, c, rules.action(c.name))} AS {_name(c.name)}" for c in USERS.columns
-    ]
+    columns = [f"{_value('parsed', c.name, c, rules.action(c.name))} AS {_name(c.name)}" for c in USERS.columns]
     columns += [f"{_other_scalar(_name(name))} AS {_name(name)}" for name in unknown]
     columns += [f"{_list(name)} AS {_name(name)}" for name in LIST_FIELDS]
     columns.append(f"parsed.{_name(CUSTOM_ATTRIBUTES)} AS {_name(CUSTOM_ATTRIBUTES)}")
@@ -147,9 +145,7 @@ def attributes_query(rules: PiiRules) -> str:
         f" FROM ({entries})"
     )
     present = _each_key_once(USER_CUSTOM_ATTRIBUTES, "place", rows)
-    remaining = (
-        f"list_filter(json_keys({objects}), lambda k: k NOT IN ({_literals(dropped)}))" if dropped else ""
-    )
+    remaining = f"list_filter(json_keys({objects}), lambda k: k NOT IN ({_literals(dropped)}))" if dropped else ""
     none_left = f"coalesce(len({remaining or f'json_keys({objects})'}), 0) = 0"
     return f"{present} UNION ALL {_tombstones(USER_CUSTOM_ATTRIBUTES, none_left, rules)}"
 
@@ -158,8 +154,7 @@ def loaded_table(table: Table, rules: PiiRules, unknown: Iterable[str] = ()) -> 
     """The table as it is loaded under the rules: hashed columns are text, unknown fields are columns."""
     hashed = _hashed_columns(table, rules)
     columns = tuple(
-        Column(c.name, Type.TEXT, f"{c.description}; hashed") if c.name in hashed else c
-        for c in table.columns
+        Column(c.name, Type.TEXT, f"{c.description}; hashed") if c.name in hashed else c for c in table.columns
     )
     more = tuple(Column(name, Type.TEXT, "Profile field that this version does not know") for name in unknown)
     return replace(table, columns=columns + more)
@@ -220,9 +215,7 @@ def _unnested(rows: ProfileRows) -> str:
     position = "" if rows.table.history else f", generate_subscripts({rows.field}, 1) AS position"
     elements = f"SELECT seq, braze_id, unnest({rows.field}) AS element{position} FROM profiles"
     if rows.inner:
-        return (
-            f"SELECT seq, braze_id, element, unnest(element.{rows.inner}) AS inner_element FROM ({elements})"
-        )
+        return f"SELECT seq, braze_id, element, unnest(element.{rows.inner}) AS inner_element FROM ({elements})"
     if rows.entries:
         objects = f"CASE WHEN json_type(element.{rows.entries}) = 'OBJECT' THEN element.{rows.entries} END"
         entries = _entries("seq, braze_id, element", objects, f"({elements})")
@@ -242,8 +235,7 @@ def _entries(columns: str, json_object: str, source: str) -> str:
 
 def _column(rows: ProfileRows, column: Column, rules: PiiRules) -> str:
     found = [
-        _value(*_place(rows, path), column, rules.action(f"{rows.field}.{path}"))
-        for path in rows.sources(column.name)
+        _value(*_place(rows, path), column, rules.action(f"{rows.field}.{path}")) for path in rows.sources(column.name)
     ]
     return f"coalesce({', '.join(found)}) AS {_name(column.name)}"
 

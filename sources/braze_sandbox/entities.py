@@ -1,7 +1,5 @@
 """What a workspace holds: records of campaigns, Canvases, segments, cards, events and sends; and how to make them."""
 
-
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta

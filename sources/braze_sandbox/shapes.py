@@ -4,8 +4,6 @@ Counters per channel follow the documented response objects of campaigns/data_se
 canvas/data_series; the oddities are those seen in recorded answers.
 """
 
-
-
 from dataclasses import dataclass
 from enum import IntEnum
 
