@@ -52,8 +52,6 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def warehouse(request: pytest.FixtureRequest, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
     """Both destinations in turn, empty, with their credentials in the environment."""
     name = request.param
-    credentials = (
-        str(workplace / "warehouse.duckdb") if name == "duckdb" else request.getfixturevalue("postgres_url")
-    )
+    credentials = str(workplace / "warehouse.duckdb") if name == "duckdb" else request.getfixturevalue("postgres_url")
     monkeypatch.setenv(f"DESTINATION__{name.upper()}__CREDENTIALS", credentials)
     return Warehouse(name, credentials)

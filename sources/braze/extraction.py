@@ -599,7 +599,7 @@ class Extraction:
 
 @asynccontextmanager
 async def _tasks() -> AsyncIterator[asyncio.TaskGroup]:
-    """A task group that, when the listing feeding it fails, completes what was listed, then raises that failure."""
+    """A task group that, when the listing that feeds it fails, completes what was listed before it raises that."""
     failure = None
     async with asyncio.TaskGroup() as tasks:
         try:
