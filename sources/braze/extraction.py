@@ -29,6 +29,7 @@ from sources.braze.errors import (
     NotAvailable,
     PermissionDenied,
     Unreachable,
+    first_of,
 )
 from sources.braze.failures import Failure, OpenFailures
 from sources.braze.flatten import Answer, Row, Rows, Series
@@ -171,7 +172,7 @@ class Extraction:
         try:
             asyncio.run(self._main())
         except BaseExceptionGroup as group:
-            self.crash = _first(group)
+            self.crash = first_of(group)
         except BaseException as error:
             self.crash = error
 
@@ -544,10 +545,3 @@ class Extraction:
 def _endpoint(error: BrazeError) -> Endpoint:
     assert error.endpoint
     return error.endpoint
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
