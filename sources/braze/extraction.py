@@ -40,7 +40,7 @@ from sources.braze.packing import Known, pack
 from sources.braze.parcels import Parcel
 from sources.braze.planning import Calendar, rests
 from sources.braze.series import CANVAS_SUMMARY, Part, SeriesSpec, documented_shape, specs
-from sources.braze.settings import Settings
+from sources.braze.settings import Pair, Settings
 from sources.braze.users import Delivery, ProfileRequest, Profiles
 from sources.braze.windows import ONE_DAY, Span
 
@@ -388,10 +388,19 @@ class Extraction:
     async def _sends(self) -> None:
         (spec,) = self._specs("sends")
         async with asyncio.TaskGroup() as tasks:
-            for campaign_id, send_id in self.settings.sends:
+            for campaign_id, send_id in await self._known_sends():
                 key = {"campaign_id": campaign_id, "send_id": send_id}
                 entity = Entity(f"{campaign_id}:{send_id}", dict(key), key, begins=self.calendar.settled + ONE_DAY)
                 tasks.create_task(self._series(spec, entity))
+
+    async def _known_sends(self) -> Iterable[Pair]:
+        settings = self.settings
+        if not (settings.sends_query and settings.sends_query_url):
+            return settings.sends
+        from sources.braze.sends_query import read_sends
+
+        queried = await asyncio.to_thread(read_sends, settings.sends_query_url, settings.sends_query)
+        return dict.fromkeys((*settings.sends, *queried))
 
     async def _users(self) -> None:
         if not self.request:

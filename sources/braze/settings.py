@@ -99,6 +99,11 @@ def _resolve(
             "`endpoint` is not set: put your instance (for example US-01 or EU-02) or its base URL into"
             " SOURCES__BRAZE__ENDPOINT or, as `endpoint`, under [sources.braze] in .dlt/config.toml."
         )
+    if bool(sends_query) != bool(sends_query_url):
+        given, lacking = ("sends_query", "sends_query_url") if sends_query else ("sends_query_url", "sends_query")
+        raise ConfigurationError(
+            f"`{given}` is set without `{lacking}`: set both, the query and its database, or none."
+        )
     return Settings(
         api_key=str(api_key).strip(),
         base_url=base_url(str(endpoint)),
