@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dlt
 from filelock import FileLock, Timeout
 
-from destinations.access import check
+from destinations.access import check, check_readable
 from destinations.factory import destination
 from destinations.location import fingerprint
 from destinations.locks import lock
@@ -110,3 +111,16 @@ def _only_run(pipeline: dlt.Pipeline) -> Iterator[None]:
         yield
     finally:
         running.release()
+
+
+@contextmanager
+def reading(destination_name: str, dataset: str) -> Iterator[dlt.Pipeline]:
+    """A pipeline that only reads the dataset and has no part in its loads: its working directory is a passing one.
+
+    Raises `DestinationError` for a warehouse that cannot be read.
+    """
+    apply_loader_defaults()
+    source = destination(destination_name, read_only=True)
+    check_readable(source, dataset)
+    with TemporaryDirectory(prefix="braze-elt-") as folder:
+        yield dlt.pipeline("braze_reading", pipelines_dir=folder, destination=source, dataset_name=dataset)

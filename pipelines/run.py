@@ -71,14 +71,14 @@ def run(job: Job, plan: bool = False) -> int:
             if plan:
                 extraction.join()
                 _raise_crash(extraction)
-                print_plan(extraction, settings)
+                print_plan(extraction.planned, extraction.planned_days, settings)
                 return 0
             return _load(job, pipeline, extraction, settings, names)
 
 
 def _load(job: Job, pipeline: dlt.Pipeline, extraction: Extraction, settings: Settings, names: tuple[str, ...]) -> int:
     outcome = Outcome(job.now)
-    with Reporter(extraction, job.log_format):
+    with Reporter(extraction.progress, job.log_format):
         first = True
         while first or not extraction.finished:
             chunk = Chunk(CHUNK_ROWS, CHUNK_SECONDS)

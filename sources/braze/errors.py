@@ -127,3 +127,11 @@ class ExportRunning(BrazeError):
             status=429,
             detail=detail,
         )
+
+
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first exception in a group of them, however deep."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

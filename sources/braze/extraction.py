@@ -31,6 +31,7 @@ from sources.braze.errors import (
     NotAvailable,
     PermissionDenied,
     Unreachable,
+    first_of,
 )
 from sources.braze.failures import Failure, OpenFailures
 from sources.braze.flatten import Answer, Rows, Series
@@ -186,7 +187,7 @@ class Extraction:
         try:
             asyncio.run(self._main())
         except BaseExceptionGroup as group:
-            self.crash = _first(group)
+            self.crash = first_of(group)
         except BaseException as error:
             self.crash = error
 
@@ -613,10 +614,3 @@ async def _tasks() -> AsyncIterator[asyncio.TaskGroup]:
 def _endpoint(error: BrazeError) -> Endpoint:
     assert error.endpoint
     return error.endpoint
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -11,6 +11,8 @@ from sources.braze import endpoints, flatten
 from sources.braze.endpoints import Endpoint
 from sources.braze.errors import BadAnswer
 from sources.braze.flatten import Answer, Row, Series
+from sources.braze.model import Table
+from sources.braze.tables import tables_of
 from sources.braze.windows import Span, Unit, days_per_request, missing, request_parameters
 
 Param = str | int | bool
@@ -59,6 +61,19 @@ class SeriesSpec:
         cap = self.parts[0].endpoint.cap
         assert cap
         return days_per_request(cap, self.unit)
+
+    @property
+    def moment(self) -> str:
+        """The column that says when, in all tables of this series."""
+        if self.parts[0].endpoint is endpoints.CANVAS_DATA_SUMMARY:
+            return "start_date"
+        return "date" if self.unit is Unit.DAY else "hour"
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """The tables of this series, that of the entity's own figures first."""
+        tables = [table for table in tables_of(self.resource) if self.moment in table.key]
+        return tuple(sorted(tables, key=lambda table: len(table.key)))
 
     def cursor(self, entity: str, part: Part) -> str:
         """The name under which the cursor of `entity` is kept: parts may be granted and denied on their own."""
