@@ -2,28 +2,22 @@
 
 import io
 import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy
 
-from pipelines.job import Job
-from pipelines.run import run
-from sources.braze import flatten
 from sources.braze.tables import TABLES, tables_of
 from sources.braze_sandbox import Sandbox
 from tests import postgres
 from tests.warehouses import Warehouse
 from tests.workspaces import (
     API_KEY,
-    NOW,
     START,
     TODAY,
     columns,
@@ -156,7 +150,7 @@ class TestFirstSync:
 
     def test_the_closing_table_says_what_is_there(self, load: Load) -> None:
         campaigns = len(load.sandbox.workspace.campaigns)
-        assert f"│ campaigns{' ' * 22}│ {campaigns:>6} │" in load.output or f"campaigns" in load.output
+        assert f"│ campaigns{' ' * 22}│ {campaigns:>6} │" in load.output or "campaigns" in load.output
         assert f"ok: {sum(load.sandbox.log.paths.values()):,} requests, 0 retries" in load.output
 
 
