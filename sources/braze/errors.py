@@ -28,6 +28,10 @@ def redact(text: str, secrets: Iterable[str]) -> str:
     )
 
 
+class Stopped(Exception):  # noqa: N818 - not an error: the run was asked to end
+    """A request was not sent, or not sent again, because the client was stopped."""
+
+
 class BrazeError(Exception):
     """Any failure of this source. `detail` is what Braze or the network said, redacted, or empty."""
 
