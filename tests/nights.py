@@ -6,6 +6,7 @@ warehouses do (by key, children replaced with their parent), and cursors and fai
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -187,10 +188,15 @@ def differences(totals: dict[str, dict[str, Any]], loaded: dict[str, list[Row]])
     """
     found = {}
     for table, columns in totals.items():
-        for column in set(columns) - {"rows"} if table in loaded else ():
-            ours, right = sum(row.get(column) or 0 for row in loaded[table]), columns[column]
-            if round(ours, 2) != round(right, 2):
-                found[f"{table}.{column}"] = (ours, right)
+        sums = Counter({column: 0 for column in columns} if table in loaded else {})
+        for row in loaded.get(table, ()):
+            for column, value in row.items():
+                if value and column in sums:
+                    sums[column] += value
+        del sums["rows"]
+        for column, ours in sums.items():
+            if round(ours, 2) != round(columns[column], 2):
+                found[f"{table}.{column}"] = (ours, columns[column])
     return found
 
 
