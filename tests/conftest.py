@@ -5,9 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import postgres
 from tests.warehouses import Warehouse
+
+settings.register_profile("suite", max_examples=60, deadline=None)
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")
@@ -48,8 +52,6 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def warehouse(request: pytest.FixtureRequest, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
     """Both destinations in turn, empty, with their credentials in the environment."""
     name = request.param
-    credentials = (
-        str(workplace / "warehouse.duckdb") if name == "duckdb" else request.getfixturevalue("postgres_url")
-    )
+    credentials = str(workplace / "warehouse.duckdb") if name == "duckdb" else request.getfixturevalue("postgres_url")
     monkeypatch.setenv(f"DESTINATION__{name.upper()}__CREDENTIALS", credentials)
     return Warehouse(name, credentials)

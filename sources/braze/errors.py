@@ -14,21 +14,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sources.braze.endpoints import Endpoint
 
-_URL_SECRETS = re.compile(
-    r"(?P<scheme>https?://)(?:[^\s/@\"'<>]+@)?(?P<place>[^\s?\"'<>]+)(?P<query>\?[^\s\"'<>]+)?"
-)
+_URL_SECRETS = re.compile(r"(?P<scheme>https?://)(?:[^\s/@\"'<>]+@)?(?P<place>[^\s?\"'<>]+)(?P<query>\?[^\s\"'<>]+)?")
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
     """`text` without the given secrets, and without the user names and query strings of any URL in it."""
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = text.replace(secret, "[redacted]")
-    return _URL_SECRETS.sub(
-        lambda url: url["scheme"] + url["place"] + ("?[redacted]" if url["query"] else ""), text
-    )
+    return _URL_SECRETS.sub(lambda url: url["scheme"] + url["place"] + ("?[redacted]" if url["query"] else ""), text)
 
 
-class Stopped(Exception):  # noqa: N818 - not an error: the run was asked to end
+class Stopped(Exception):
     """A request was not sent, or not sent again, because the client was stopped."""
 
 
@@ -135,3 +131,11 @@ class ExportRunning(BrazeError):
             status=429,
             detail=detail,
         )
+
+
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first exception in a group of them, however deep."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -67,9 +67,9 @@ def _retry_at(text: str | None, now: float) -> float | None:
 class Window:
     """One period of a pool: `spendable` more requests may go out until `reset`.
 
-    The reserve is already deducted from them. The next window counts as open at `opens_at`, a little after the reset, so that not every consumer comes
-    back in the same instant. An `assumed` reset was not stated by Braze but follows from the documented
-    period.
+    The reserve is already deducted. The next window counts as open at `opens_at`, a little after the reset,
+    so that not every consumer comes back in the same instant. An `assumed` reset was not stated by Braze but
+    follows from the documented period.
     """
 
     reset: float
@@ -173,9 +173,7 @@ class Pool:
         reset = reading.reset or self._clock_reset(now)
         limit = reading.limit or self.bucket.limit
         kept = math.ceil(limit * self.reserve - 1e-9) if self.bucket.reserved else 0
-        return Window(
-            reset, reset + self._spread(reset - now), remaining - kept, assumed=reading.reset is None
-        )
+        return Window(reset, reset + self._spread(reset - now), remaining - kept, assumed=reading.reset is None)
 
     def _clock_reset(self, now: float) -> float:
         return (now // self.bucket.period + 1) * self.bucket.period
