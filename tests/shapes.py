@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-FREE = frozenset(["extras", "headers", "email_headers", "custom_attributes", "multiple_converted", "data[]", "engaged"])
+FREE = frozenset(["extras", "headers", "email_headers", "custom_attributes", "multiple_converted"])
 """Objects whose keys and values are the customer's own."""
 _KEY = re.compile(r"^[a-z][a-z0-9_]*$")
 _CLICK = re.compile(r"^(carousel_slide|notif_button)_\d+_.*_click$", re.DOTALL)

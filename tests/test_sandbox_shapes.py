@@ -9,7 +9,6 @@ import pytest
 import requests
 
 from sources.braze import endpoints
-from sources.braze.catalog import CATALOGS
 from sources.braze_sandbox import Sandbox, WorkspaceOptions
 from sources.braze_sandbox.profiles import members
 from tests import wire
@@ -60,7 +59,7 @@ def alike(sandbox: Sandbox, fields: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for send in sandbox.workspace.sends.values():
             yield fields | {"campaign_id": send.campaign_id, "send_id": send.send_id}
     elif "external_ids" in fields:
-        yield fields | {"external_ids": external_ids(sandbox) + ["nobody"]}
+        yield fields | {"external_ids": [*external_ids(sandbox), "nobody"]}
     elif naming := [name for name in fields if name in NAMING]:
         for entities in zip(*(NAMING[name](sandbox.workspace) for name in naming), strict=False):
             yield fields | dict(zip(naming, entities, strict=True))
