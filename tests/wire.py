@@ -40,7 +40,7 @@ ENDPOINTS = {endpoint.path: endpoint for endpoint in vars(endpoints).values() if
 
 _LISTINGS = {catalog.listing: catalog for catalog in CATALOGS}
 _DETAILS = {catalog.details: catalog for catalog in CATALOGS}
-_SERIES: dict[tuple[Endpoint, Unit], tuple[SeriesSpec, Part]] = {
+SERIES: dict[tuple[Endpoint, Unit], tuple[SeriesSpec, Part]] = {
     (part.endpoint, spec.unit): (spec, part)
     for resource in RESOURCES
     for spec in specs(resource, hourly=True)
@@ -178,13 +178,14 @@ def rows_of(exchange: Exchange) -> Rows:
         return _together([flatten.event({"name": name}) for name in answer["events"]])
     if endpoint is endpoints.PURCHASES_PRODUCT_LIST:
         return {"products": [{"product": name} for name in answer["products"]]}
-    spec, part = _SERIES.get((endpoint, Unit(exchange.fields.get("unit", "day"))), (None, None))
+    spec, part = SERIES.get((endpoint, Unit(exchange.fields.get("unit", "day"))), (None, None))
     if spec is None or part is None:
         return {}
-    return part.flatten(answer, _key(spec, exchange.fields), _span(spec, exchange.fields), ZONE).rows
+    return part.flatten(answer, entity_key(spec, exchange.fields), _span(spec, exchange.fields), ZONE).rows
 
 
-def _key(spec: SeriesSpec, fields: dict[str, Any]) -> Row:
+def entity_key(spec: SeriesSpec, fields: dict[str, Any]) -> Row:
+    """The key columns that a series' entity fills, from the parameters it is asked with; `*` for those left out."""
     table = next(table for table in tables_of(spec.resource) if _TIMES & set(table.key))
     return {name: fields.get(name, ALL) for name in table.key if name not in _TIMES}
 
