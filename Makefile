@@ -1,5 +1,6 @@
 # Everything runs in .venv, made here with Python 3.11 or newer; `make PYTHON=python3.12 …` picks another one.
-PYTHON ?= python3
+PYTHON ?= $(shell python3 -c 'import sys; print("python3" if sys.version_info >= (3, 11) else "python3.11")' \
+	2>/dev/null || echo python3.11)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -32,7 +33,6 @@ clean:
 
 # pip knows dependency groups since 25.1.
 $(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=…" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --upgrade "pip>=25.1"
 

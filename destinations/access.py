@@ -44,6 +44,27 @@ def check(destination: AnyDestination, dataset: str) -> None:
         _check_other(destination, dataset)
 
 
+def check_readable(destination: AnyDestination, dataset: str) -> None:
+    """Prove that the destination can be opened for reading; nothing is made in it.
+
+    Raises DestinationError and DestinationUnavailable as `check` does, also for a DuckDB file that does not exist.
+    """
+    setting = credentials_setting(destination)
+    if file := duckdb_file(destination, dataset):
+        if not file.is_file():
+            raise DestinationUnavailable(
+                f"Nothing has been loaded yet, the DuckDB file {file} does not exist: run a sync, or correct {setting}."
+            )
+        try:
+            duckdb.connect(str(file), read_only=True).close()
+        except duckdb.Error as error:
+            raise DestinationUnavailable(_duckdb_sentence(file, str(error))) from None
+    elif destination.destination_type == POSTGRES:
+        connect(configuration(destination, dataset).credentials, setting).close()
+    else:
+        _check_other(destination, dataset)
+
+
 def _check_duckdb(file: Path, dataset: str, setting: str) -> None:
     if file.stem.lower() == dataset.lower():
         raise DestinationError(
@@ -54,8 +75,7 @@ def _check_duckdb(file: Path, dataset: str, setting: str) -> None:
         raise DestinationError(f"{file} is a folder, not a DuckDB file: correct {setting}.")
     if not file.parent.is_dir():
         raise DestinationUnavailable(
-            f"The folder {file.parent} for the DuckDB file {file.name} does not exist: "
-            f"create it, or correct {setting}."
+            f"The folder {file.parent} for the DuckDB file {file.name} does not exist: create it, or correct {setting}."
         )
     _check_folder(file)
     if file.exists():

@@ -25,11 +25,12 @@ LOADER_FORMATS = {DUCKDB: "parquet", POSTGRES: "csv"}
 DUCKDB_LIMITS: dict[str, Any] = {"memory_limit": "512MB", "threads": min(4, os.cpu_count() or 1)}
 
 
-def destination(name: str, file: Path | None = None) -> AnyDestination:
+def destination(name: str, file: Path | None = None, read_only: bool = False) -> AnyDestination:
     """Make the dlt destination `name`: any that dlt brings, or one that dlt's settings name.
 
     DuckDB writes `file` if given, else what `DESTINATION__DUCKDB__CREDENTIALS` says, else `warehouse.duckdb`;
-    relative paths start at the current folder. Its `global_config` setting overrides `DUCKDB_LIMITS`.
+    relative paths start at the current folder. Its `global_config` setting overrides `DUCKDB_LIMITS`. With
+    `read_only` DuckDB refuses every change, and lets other readers in.
 
     Raises DestinationError for an unknown name, for a DuckDB database that is no file, and for `file` with
     another destination than DuckDB. Opens nothing.
@@ -43,7 +44,9 @@ def destination(name: str, file: Path | None = None) -> AnyDestination:
     if loader_format := LOADER_FORMATS.get(made.destination_type):
         made.caps_params["preferred_loader_file_format"] = loader_format
     if made.destination_type == DUCKDB:
-        made.config_params["credentials"] = _duckdb_credentials(made, file)
+        credentials = _duckdb_credentials(made, file)
+        credentials.read_only = credentials.read_only or read_only
+        made.config_params["credentials"] = credentials
     elif file:
         raise DestinationError(f"A file can only be given with the duckdb destination, not with {name}.")
     return made

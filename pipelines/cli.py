@@ -69,9 +69,9 @@ def _where(command: F) -> F:
 
 
 def _loading(command: F) -> F:
-    """Options of every command that loads."""
+    """Options of every command that works on resources."""
     options = (
-        click.option("--select", metavar="NAME[,NAME]", help="Resources to load; the default is all that apply."),
+        click.option("--select", metavar="NAME[,NAME]", help="Resources; the default is all that apply."),
         _where,
         click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True),
     )
@@ -139,6 +139,50 @@ def backfill(
     if start > end:
         raise click.UsageError(f"--start {start} is after --end {end}: swap them.")
     sys.exit(run(Job("backfill", select, destination, dataset, log_format, only=Span(start, end)), plan=plan))
+
+
+@cli.command("export-users")
+@click.option("--segment", "segments", multiple=True, metavar="ID", help="Segment to export; repeatable.")
+@click.option("--global-control-group", is_flag=True, help="Export the global control group.")
+@click.option("--external-ids", type=click.File("r"), metavar="FILE", help="External ids, one a line; - for stdin.")
+@click.option("--external-ids-query", metavar="SQL", help="A query whose first column holds external ids.")
+@click.option("--external-ids-url", metavar="URL", help="SQLAlchemy URL for the query; the default is the warehouse.")
+@click.option("--cancel", is_flag=True, help="Cancel the running exports of the segments instead.")
+@_where
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def export_users(
+    segments: tuple[str, ...], cancel: bool, destination: str, dataset: str, log_format: str, **source: Any
+) -> None:
+    """Load profiles: of segments, of the global control group, or by external id."""
+    from pipelines.export_users import cancel_exports, run_export
+
+    if cancel:
+        sys.exit(cancel_exports(segments))
+    sys.exit(run_export(segments, destination, dataset, log_format, **source))
+
+
+@cli.command()
+@click.option("--sample", type=click.IntRange(min=1), default=20, show_default=True, help="Entities per resource.")
+@click.option("--all", "everything", is_flag=True, help="Compare everything instead of a sample.")
+@click.option("--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@_loading
+@_plan
+def verify(
+    sample: int,
+    everything: bool,
+    output: str,
+    select: str | None,
+    destination: str,
+    dataset: str,
+    log_format: str,
+    plan: bool,
+) -> None:
+    """Ask Braze again and compare with the warehouse, which is only read. Exit 3 if anything differs."""
+    from pipelines.job import Job
+    from pipelines.verify import run_verify
+
+    job = Job("verify", select, destination, dataset, log_format)
+    sys.exit(run_verify(job, None if everything else sample, output, plan))
 
 
 @cli.command()

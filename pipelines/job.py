@@ -1,28 +1,31 @@
 """A command's inputs made ready: selection, settings, pipeline, locks."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dlt
 from filelock import FileLock, Timeout
 
-from destinations.access import check
+from destinations.access import check, check_readable
 from destinations.factory import destination
 from destinations.location import fingerprint
 from destinations.locks import lock
 from destinations.settings import apply_loader_defaults
-from destinations.state import adopt
+from destinations.state import adopt, complete
 from pipelines.errors import RunFailed
 from sources.braze import default_names
 from sources.braze.errors import ConfigurationError
+from sources.braze.export_jobs import Audience
 from sources.braze.settings import Settings
 from sources.braze.tables import RESOURCES
+from sources.braze.users import ProfileRequest
 from sources.braze.windows import Span
 
 PIPELINE = "braze"
@@ -42,6 +45,13 @@ class Job:
     pipeline: str = PIPELINE
     file: Path | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
+    audiences: tuple[str, ...] | None = None
+    external_ids: Iterable[str] | None = None
+
+    def profiles(self, settings: Settings, folder: Path) -> ProfileRequest:
+        """Whose profiles to load: those the command names, or else the configured segments."""
+        segments = settings.segments if self.audiences is None else self.audiences
+        return ProfileRequest(folder, tuple(Audience(segment) for segment in segments), self.external_ids)
 
     def names(self, settings: Settings) -> tuple[str, ...]:
         """The selected resources. Raises `ConfigurationError` for an unknown one, with the nearest."""
@@ -80,8 +90,7 @@ def opened(job: Job) -> Iterator[dlt.Pipeline]:
         check(pipeline.destination, job.dataset)
         with lock(pipeline.destination, job.dataset):
             adopt(pipeline, fingerprint(pipeline.destination, job.dataset))
-            if pipeline.has_pending_data:
-                pipeline.run()
+            complete(pipeline)
             yield pipeline
 
 
@@ -102,3 +111,16 @@ def _only_run(pipeline: dlt.Pipeline) -> Iterator[None]:
         yield
     finally:
         running.release()
+
+
+@contextmanager
+def reading(destination_name: str, dataset: str) -> Iterator[dlt.Pipeline]:
+    """A pipeline that only reads the dataset and has no part in its loads: its working directory is a passing one.
+
+    Raises `DestinationError` for a warehouse that cannot be read.
+    """
+    apply_loader_defaults()
+    source = destination(destination_name, read_only=True)
+    check_readable(source, dataset)
+    with TemporaryDirectory(prefix="braze-elt-") as folder:
+        yield dlt.pipeline("braze_reading", pipelines_dir=folder, destination=source, dataset_name=dataset)

@@ -1,5 +1,6 @@
 """`--plan`: what a run would ask, before it asks."""
 
+from collections import Counter
 from math import ceil
 
 from rich.table import Table
@@ -7,23 +8,22 @@ from rich.table import Table
 from pipelines.terminal import stdout
 from sources.braze import endpoints
 from sources.braze.endpoints import Bucket, Endpoint
-from sources.braze.extraction import Extraction
 from sources.braze.settings import Settings
 
 
-def print_plan(extraction: Extraction, settings: Settings) -> None:
-    """Print requests per endpoint, the days they cover, and the time that the rate limits allow them in."""
+def print_plan(planned: Counter[str], planned_days: Counter[str], settings: Settings) -> None:
+    """Print requests per endpoint (by path), the days they cover, and the time that the rate limits allow them in."""
     by_path = {value.path: value for value in vars(endpoints).values() if isinstance(value, Endpoint)}
     table = Table("endpoint", "requests", "days", "time at the rate limit", title="Planned requests")
     per_bucket: dict[Bucket, int] = {}
-    for path, count in sorted(extraction.planned.items()):
+    for path, count in sorted(planned.items()):
         bucket = by_path[path].bucket
         per_bucket[bucket] = per_bucket.get(bucket, 0) + count
-        days = extraction.planned_days.get(path)
+        days = planned_days.get(path)
         table.add_row(path, f"{count:,}", f"{days:,}" if days else "", _duration(bucket, count, settings))
     table.add_section()
     slowest = max((_seconds(bucket, count, settings) for bucket, count in per_bucket.items()), default=0)
-    table.add_row("all", f"{extraction.planned.total():,}", "", _text(slowest))
+    table.add_row("all", f"{planned.total():,}", "", _text(slowest))
     stdout().print(table)
 
 

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -11,6 +12,7 @@ from rich.table import Table
 
 from pipelines.terminal import stderr, stdout
 from sources.braze.extraction import Extraction
+from sources.braze.extraction import Progress as Known
 
 if TYPE_CHECKING:
     from pipelines.run import Outcome
@@ -24,8 +26,8 @@ REFRESH_SECONDS = 0.2
 class Reporter:
     """Shows progress per resource until the block ends: bars on a terminal, lines elsewhere."""
 
-    def __init__(self, extraction: Extraction, log_format: str) -> None:
-        self._extraction = extraction
+    def __init__(self, progress: Mapping[str, Known], log_format: str) -> None:
+        self._progress = progress
         self._console = stderr()
         self._bars = self._console.is_terminal and log_format == "text"
         self._ended = threading.Event()
@@ -53,7 +55,7 @@ class Reporter:
         tasks: dict[str, TaskID] = {}
         with Progress(*columns, console=self._console, transient=True) as bars:
             while not self._ended.wait(REFRESH_SECONDS):
-                for name, progress in list(self._extraction.progress.items()):
+                for name, progress in list(self._progress.items()):
                     if name not in tasks:
                         tasks[name] = bars.add_task(name, total=None, pace="")
                     bars.update(
@@ -65,7 +67,7 @@ class Reporter:
 
     def _log(self) -> None:
         while not self._ended.wait(LINE_SECONDS):
-            for name, progress in list(self._extraction.progress.items()):
+            for name, progress in list(self._progress.items()):
                 if progress.done < progress.known:
                     pace = self._pace(progress.known, progress.done)
                     logger.info("%s: %d of %d requests, %s", name, progress.done, progress.known, pace)
@@ -94,6 +96,9 @@ def print_outcome(extraction: Extraction, outcome: "Outcome") -> None:
         f"{outcome.status}: {traffic.requests:,} requests, {traffic.retries:,} retries, {traffic.refused:,} refused"
         f" (429), {traffic.waited:.0f} s waited for the rate limit, {seconds:.1f} s in all."
     )
+    if extraction.profiles and extraction.profiles.unknown:
+        shown = ", ".join(f"{name} (line {place})" for place, name in extraction.profiles.unknown_ids[:20])
+        console.print(f"{extraction.profiles.unknown:,} ids are not known to Braze: {shown}", soft_wrap=True)
     for failure in extraction.failures[:10]:
         console.print(f"  failed: {failure.resource} {failure.entity_id}: {failure.message}", soft_wrap=True)
     if len(extraction.failures) > 10:

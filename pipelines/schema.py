@@ -3,6 +3,7 @@
 import orjson
 
 from sources.braze.model import Table
+from sources.braze.relations import references
 from sources.braze.tables import TABLES
 
 _SQL_TYPES = {
@@ -45,7 +46,7 @@ def _dbml() -> str:
             lines.append(f'  "{column.name}" {_SQL_TYPES[column.type]} [{required}note: {_quoted(column.description)}]')
         keys = ", ".join(f'"{name}"' for name in table.key)
         lines += ["  indexes {", f"    ({keys}) [pk]", "  }", f"  Note: {_quoted(table.description)}", "}", ""]
-    lines += [f'Ref: {child}."{column}" > {parent}."{key}"' for child, column, parent, key in references()]
+    lines += [f'Ref: {one.child}."{one.columns[0]}" > {one.parent}."{one.key[0]}"' for one in references()]
     return "\n".join(lines)
 
 
@@ -61,7 +62,7 @@ def _mermaid() -> str:
             key = " PK" if column.name in table.key else ""
             lines.append(f"    {_SQL_TYPES[column.type]} {column.name}{key}")
         lines.append("  }")
-    lines += [f"  {parent} ||--o{{ {child} : {column}" for child, column, parent, _ in references()]
+    lines += [f"  {one.parent} ||--o{{ {one.child} : {one.columns[0]}" for one in references()]
     return "\n".join(lines)
 
 
@@ -85,24 +86,3 @@ def _json() -> str:
         for table in TABLES.values()
     ]
     return orjson.dumps(tables, option=orjson.OPT_INDENT_2).decode()
-
-
-_PARENTS = {
-    "campaign_id": ("campaigns", "id"),
-    "canvas_id": ("canvases", "id"),
-    "segment_id": ("segments", "id"),
-    "card_id": ("cards", "id"),
-    "event": ("events", "name"),
-    "braze_id": ("users", "braze_id"),
-    "run_id": ("sync_runs", "run_id"),
-}
-
-
-def references() -> list[tuple[str, str, str, str]]:
-    """(child table, its column, parent table, its key) for every join on an identifier."""
-    return [
-        (table.name, name, *_PARENTS[name])
-        for table in TABLES.values()
-        for name in table.key
-        if name in _PARENTS and _PARENTS[name][0] != table.name
-    ]

@@ -5,6 +5,7 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -30,9 +31,7 @@ def system_binaries() -> Path | None:
     found = shutil.which("initdb")
     if found:
         return Path(found).resolve().parent
-    return max(
-        Path("/usr/lib/postgresql").glob("*/bin"), default=None, key=lambda folder: int(folder.parent.name)
-    )
+    return max(Path("/usr/lib/postgresql").glob("*/bin"), default=None, key=lambda folder: int(folder.parent.name))
 
 
 def bundled_binaries() -> Path | None:
@@ -63,7 +62,7 @@ def server(binaries: Path | None = None) -> Iterator[str]:
         try:
             yield _URL.format(port=port)
         finally:
-            process.terminate()
+            process.send_signal(signal.SIGINT)  # SIGTERM would wait for clients to leave
             process.wait(30)
 
 

@@ -24,7 +24,7 @@ PERSONAL = ("external_ids", "user_aliases", "device_id", "braze_id", "email_addr
 
 @dataclass(frozen=True)
 class Question:
-    """What was asked, as far as errors and logs may know: `subject` names the entity, `secrets` is what to redact."""
+    """What was asked, as far as logs may know: `subject` names the entity, `secrets` is what to redact."""
 
     endpoint: Endpoint
     subject: str
@@ -52,13 +52,11 @@ class Answer:
 class Failure(Exception):
     """An attempt that brought no usable answer.
 
-    `status` is None if there was no answer; `sent` is False if the request surely never left; `again` says whether
-    the same request may be sent once more.
+    `status` is None if there was no answer; `sent` is False if the request surely never left; `again` says
+    whether the same request may be sent once more.
     """
 
-    def __init__(
-        self, detail: str, *, status: int | None = None, sent: bool = True, again: bool = True
-    ) -> None:
+    def __init__(self, detail: str, *, status: int | None = None, sent: bool = True, again: bool = True) -> None:
         super().__init__(detail)
         self.detail = detail
         self.status = status
@@ -92,7 +90,7 @@ def shown(question: Question, words: object) -> str:
 
 
 def problem(question: Question, answer: Answer, anything_succeeded: bool) -> Exception | None:
-    """Return what an answer other than 429 stands for: one of `errors`, a `Failure`, or None if it is usable."""
+    """Return what an answer other than 429 stands for, an error or a `Failure`; None if it is usable."""
     endpoint, status = question.endpoint, answer.status
     if is_success(status):
         if answer.payload is not None:
@@ -129,9 +127,7 @@ def network_failure(question: Question, error: requests.RequestException) -> Fai
 
 
 def _never_sent(error: requests.RequestException) -> bool:
-    if isinstance(
-        error, requests.ConnectTimeout | requests.exceptions.SSLError | requests.exceptions.ProxyError
-    ):
+    if isinstance(error, requests.ConnectTimeout | requests.exceptions.SSLError | requests.exceptions.ProxyError):
         return True
     return isinstance(getattr(next(iter(error.args), None), "reason", None), NewConnectionError)
 

@@ -1,7 +1,8 @@
 """What can go wrong with a request, one exception per way of going on.
 
-`ConfigurationError` and its kinds end the run; `PermissionDenied` and `NotAvailable` end a resource; the others
-cost one entity. Texts are plain sentences and hold no secret: Braze's words pass through `redact` first.
+`ConfigurationError` and its kinds end the run; `PermissionDenied` and `NotAvailable` end a resource; the
+others cost one entity. Texts are plain sentences and hold no secret: Braze's words pass through `redact`
+first.
 """
 
 from __future__ import annotations
@@ -13,18 +14,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sources.braze.endpoints import Endpoint
 
-_URL_SECRETS = re.compile(
-    r"(?P<scheme>https?://)(?:[^\s/@\"'<>]+@)?(?P<place>[^\s?\"'<>]+)(?P<query>\?[^\s\"'<>]+)?"
-)
+_URL_SECRETS = re.compile(r"(?P<scheme>https?://)(?:[^\s/@\"'<>]+@)?(?P<place>[^\s?\"'<>]+)(?P<query>\?[^\s\"'<>]+)?")
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
     """`text` without the given secrets, and without the user names and query strings of any URL in it."""
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = text.replace(secret, "[redacted]")
-    return _URL_SECRETS.sub(
-        lambda url: url["scheme"] + url["place"] + ("?[redacted]" if url["query"] else ""), text
-    )
+    return _URL_SECRETS.sub(lambda url: url["scheme"] + url["place"] + ("?[redacted]" if url["query"] else ""), text)
 
 
 class BrazeError(Exception):
@@ -130,3 +127,11 @@ class ExportRunning(BrazeError):
             status=429,
             detail=detail,
         )
+
+
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first exception in a group of them, however deep."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -116,9 +116,7 @@ class Bucket:
         base = f"{self.root}/segment-export".lstrip("/") if self.root != "/" else "segment-export"
         base = f"/{base}" if self.root.startswith("/") else base
         # The global control group has an id of its own there, which Braze does not tell.
-        audiences = (
-            self._inside(base) if job.audience.is_control_group else [f"{base}/{job.audience.segment_id}"]
-        )
+        audiences = self._inside(base) if job.audience.is_control_group else [f"{base}/{job.audience.segment_id}"]
         first = _first_date(job.object_prefix)
         for audience in audiences:
             for date in self._inside(audience):
@@ -133,8 +131,8 @@ class Bucket:
 
     def _refused(self, error: Exception) -> StorageError:
         return StorageError(
-            f"The bucket in `export_bucket` ({self.setting}) could not be read ({type(error).__name__}). Check"
-            " its name, the credentials that the environment gives, and that they may list and read it."
+            f"The bucket in `export_bucket` ({self.setting}) could not be read ({type(error).__name__})."
+            " Check its name, the credentials that the environment gives, and that they may list and read it."
         )
 
 
@@ -148,17 +146,15 @@ def open_bucket(export_bucket: str) -> Bucket:
     scheme = urlsplit(export_bucket).scheme
     if not scheme:
         raise ConfigurationError(
-            f"`export_bucket` is {export_bucket!r}: give it as s3://bucket, gs://bucket or az://container, with"
-            " a prefix behind it if there is one."
+            f"`export_bucket` is {export_bucket!r}: give it as s3://bucket, gs://bucket or az://container,"
+            " with a prefix behind it if there is one."
         )
     try:
         files, root = fsspec.core.url_to_fs(export_bucket, use_listings_cache=False)
     except ImportError:
         extra = _EXTRAS.get(scheme)
         cure = f": pip install 'braze-elt[{extra}]'." if extra else "."
-        raise ConfigurationError(
-            f"`export_bucket` is on {scheme}://, whose driver is not installed{cure}"
-        ) from None
+        raise ConfigurationError(f"`export_bucket` is on {scheme}://, whose driver is not installed{cure}") from None
     except ValueError:
         raise ConfigurationError(f"`export_bucket` is on {scheme}://, which is not known.") from None
     return Bucket(files, str(root).rstrip("/"), export_bucket)

@@ -6,10 +6,12 @@ requests go on while a chunk is being loaded.
 """
 
 import asyncio
+import contextlib
 import threading
 from collections import Counter, defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -17,8 +19,7 @@ from uuid import uuid4
 import pyarrow as pa
 
 from sources.braze import endpoints, flatten
-from sources.braze.arrow import to_arrow, tombstones
-from sources.braze.catalog import CATALOGS, Catalog, Entity, listed, names
+from sources.braze.catalog import CATALOGS, Catalog, Entity, entity_named, event_pages, listed, names
 from sources.braze.client import Client
 from sources.braze.cursors import Cursors
 from sources.braze.endpoints import Endpoint
@@ -30,35 +31,26 @@ from sources.braze.errors import (
     NotAvailable,
     PermissionDenied,
     Unreachable,
+    first_of,
 )
 from sources.braze.failures import Failure, OpenFailures
-from sources.braze.flatten import Answer, Row, Rows, Series
-from sources.braze.model import ALL, Table, Type
+from sources.braze.flatten import Answer, Rows, Series
+from sources.braze.model import ALL
+from sources.braze.packing import Known, pack
+from sources.braze.parcels import Parcel
 from sources.braze.planning import Calendar, rests
-from sources.braze.series import CANVAS_SUMMARY, Gaps, Part, SeriesSpec, specs
-from sources.braze.settings import Settings
-from sources.braze.tables import TABLES, tables_of
-from sources.braze.windows import ONE_DAY, Span, Unit, missing, request_parameters
+from sources.braze.series import CANVAS_SUMMARY, Part, SeriesSpec, documented_shape, specs
+from sources.braze.settings import Pair, Settings
+from sources.braze.users import Delivery, ProfileRequest, Profiles
+from sources.braze.windows import ONE_DAY, Span
 
 WAITING_ROWS = 150_000
 """Rows that may wait for the warehouse before requests pause."""
 FAILURES_IN_A_ROW = 20
 """Entities of one resource that may fail one after the other before the rest of it is left for the next run."""
 
-
-@dataclass
-class Parcel:
-    """What one entity or request brought for a resource: Arrow tables, and what they say about cursors."""
-
-    tables: dict[str, pa.Table] = field(default_factory=dict)
-    reached: list[tuple[str, Span]] = field(default_factory=list)
-    started: list[tuple[str, Any]] = field(default_factory=list)
-    quiet: list[tuple[str, bool]] = field(default_factory=list)
-
-    @property
-    def rows(self) -> int:
-        """Rows in all tables."""
-        return sum(table.num_rows for table in self.tables.values())
+FED_BY = {"events": ("event_series",)}
+"""Workspace resources whose work list another one brings along."""
 
 
 @dataclass
@@ -82,16 +74,24 @@ class Extraction:
     """Everything that is asked in one run; the dlt resources in `sources.braze` take its parcels.
 
     `only` makes it a backfill of that closed range; `dry` walks the catalog and counts what series would be asked
-    (`planned`, requests by path) without asking. `now` is the run's clock.
+    (`planned`, requests by path) without asking. `now` is the run's clock, `request` whose profiles `users` loads.
     """
 
     def __init__(
-        self, settings: Settings, client: Client, now: datetime, only: Span | None = None, dry: bool = False
+        self,
+        settings: Settings,
+        client: Client,
+        now: datetime,
+        only: Span | None = None,
+        dry: bool = False,
+        request: ProfileRequest | None = None,
     ) -> None:
         self.settings = settings
         self.client = client
         self.calendar = Calendar(now, settings.zone, settings.lookback_days, settings.start_date, only)
         self.dry = dry
+        self.request = request
+        self.profiles: Profiles | None = None
         self.run_id = uuid4().hex
         self.cursors: dict[str, Cursors] = {}
         self.open_failures = OpenFailures()
@@ -99,8 +99,7 @@ class Extraction:
         self.progress: dict[str, Progress] = defaultdict(Progress)
         self.planned: Counter[str] = Counter()
         self.planned_days: Counter[str] = Counter()
-        self.known_types: dict[str, dict[str, Type]] = defaultdict(dict)
-        self.tables_with_data: set[str] = set()
+        self.known = Known()
         self.crash: BaseException | None = None
         self._selected: tuple[str, ...] = ()
         self._parcels: dict[str, deque[Parcel]] = defaultdict(deque)
@@ -108,6 +107,9 @@ class Extraction:
         self._denied: set[Endpoint] = set()
         self._failed_in_a_row: Counter[str] = Counter()
         self._stopping = False
+        self._uncommitted = 0
+        self._committed: asyncio.Event | None = None
+        self._export: asyncio.Task[None] | None = None
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._room: asyncio.Event | None = None
@@ -132,9 +134,26 @@ class Extraction:
             return None
         parcel = self._parcels[resource].popleft()
         self._waiting_rows -= parcel.rows
-        if self._loop and self._room and self._waiting_rows < WAITING_ROWS and not self.asked:
-            self._loop.call_soon_threadsafe(self._room.set)
+        if self._room and self._waiting_rows < WAITING_ROWS:
+            self._tell(self._room.set)
         return parcel
+
+    @property
+    def waits_for_commit(self) -> bool:
+        """Whether nothing more comes for `users` before what was taken is in the warehouse."""
+        return self._committed is not None and not self._parcels["users"]
+
+    def committed(self, parcels: int) -> None:
+        """Say that the rows of so many parcels with `on_commit` are in the warehouse."""
+        self._uncommitted -= parcels
+        if not self._uncommitted and self._committed:
+            self._tell(self._committed.set)
+
+    def _tell(self, what: Callable[[], object]) -> None:
+        """Call `what` in the loop; it may have ended just now."""
+        assert self._loop
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(what)
 
     @property
     def asked(self) -> bool:
@@ -152,8 +171,10 @@ class Extraction:
         return self._stopping
 
     def stop(self) -> None:
-        """Ask for nothing more; requests in flight are finished and their parcels kept."""
+        """Ask for nothing more; requests in flight are finished, their parcels kept, and exports left to resume."""
         self._stopping = True
+        if self._export:
+            self._tell(self._export.cancel)
 
     def join(self) -> None:
         """Wait until nothing is in flight any more."""
@@ -166,7 +187,7 @@ class Extraction:
         try:
             asyncio.run(self._main())
         except BaseExceptionGroup as group:
-            self.crash = _first(group)
+            self.crash = first_of(group)
         except BaseException as error:
             self.crash = error
 
@@ -183,7 +204,8 @@ class Extraction:
                         families.create_task(self._catalog(catalog, series))
                 for resource, family in self._workspace_families().items():
                     if resource in self._selected:
-                        families.create_task(self._guarded((resource,), family()))
+                        affected = [name for name in (resource, *FED_BY.get(resource, ())) if name in self._selected]
+                        families.create_task(self._guarded(affected, family()))
         finally:
             await self.client.aclose()
         self._reject_key()
@@ -199,6 +221,7 @@ class Extraction:
             "kpis": lambda: self._by_app("kpis"),
             "sessions": lambda: self._by_app("sessions", segment_id=ALL),
             "sends": self._sends,
+            "users": self._users,
         }
 
     def _reject_key(self) -> None:
@@ -259,7 +282,7 @@ class Extraction:
     async def _walk(self, catalog: Catalog, series: Sequence[SeriesSpec]) -> None:
         lanes = asyncio.Semaphore(4 * self.settings.concurrency)
         present: set[str] = set()
-        async with asyncio.TaskGroup() as entities:
+        async with _tasks() as entities:
             async for page in listed(self._get, catalog):
                 present.update(entry["id"] for entry in page)
                 for entry in page:
@@ -277,8 +300,9 @@ class Extraction:
     ) -> None:
         try:
             details = await self._details(catalog, entry, lane)
-            rows = catalog.flatten(entry, details, self.settings.message_bodies)
-            entity = catalog.entity(entry, details, self.settings)
+            with documented_shape(catalog.details, entry["id"]):
+                rows = catalog.flatten(entry, details, self.settings.message_bodies)
+                entity = catalog.entity(entry, details, self.settings)
         except PermissionDenied as error:
             self._deny(catalog.resource, error)
             return
@@ -290,7 +314,7 @@ class Extraction:
                 row["synced_at"] = self.calendar.now
             self._post(
                 catalog.resource,
-                Parcel(self._pack(catalog.resource, rows, [{catalog.parameter: entry["id"]}])),
+                Parcel(plain=rows, parents=[{catalog.parameter: entry["id"]}]),
             )
             self._mend(catalog.resource, entry["id"], None)
         for spec in series if entity else ():
@@ -320,8 +344,8 @@ class Extraction:
             await self._walk_events(with_catalog=False)
 
     async def _walk_events(self, with_catalog: bool) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            async for page in self._event_pages():
+        async with _tasks() as tasks:
+            async for page in event_pages(self._get, self._get_page):
                 if with_catalog:
                     rows: Rows = {"events": [], "event_tags": []}
                     for entry in page:
@@ -330,37 +354,21 @@ class Extraction:
                     for row in rows["events"]:
                         row["synced_at"] = self.calendar.now
                     parents = [{"event": entry["name"]} for entry in page]
-                    self._post("events", Parcel(self._pack("events", rows, parents)))
+                    self._post("events", Parcel(plain=rows, parents=parents))
                 for entry in page if "event_series" in self._selected else ():
                     for app_id in (ALL, *self.settings.app_ids):
                         key = {"event": entry["name"], "app_id": app_id, "segment_id": ALL}
                         for spec in self._specs("event_series"):
-                            tasks.create_task(self._series(spec, _workspace_entity(key)))
+                            tasks.create_task(self._series(spec, entity_named(key)))
         self._mend("events", ALL, None)
-
-    async def _event_pages(self) -> Any:
-        """Pages of `GET /events`; keys made before that endpoint existed fall back to the names of `events/list`."""
-        cursor: str | None = None
-        try:
-            while True:
-                self.planned[endpoints.EVENTS.path] += 1
-                answer, cursor = await self.client.get_page(endpoints.EVENTS, {"cursor": cursor})
-                page = [entry for entry in answer.get("events") or () if entry.get("name")]
-                if page:
-                    yield page
-                if not cursor:
-                    return
-        except (PermissionDenied, NotAvailable, InvalidKey):
-            async for page in names(self._get, endpoints.EVENTS_LIST, "events", 250):
-                yield [{"name": name} for name in page]
 
     async def _purchases(self) -> None:
         products = [ALL]
-        async with asyncio.TaskGroup() as tasks:
+        async with _tasks() as tasks:
             tasks.create_task(self._purchase_series(ALL))
             async for page in names(self._get, endpoints.PURCHASES_PRODUCT_LIST, "products", None):
                 rows = [{"product": product, "synced_at": self.calendar.now} for product in page]
-                self._post("purchases", Parcel(self._pack("purchases", {"products": rows}, [])))
+                self._post("purchases", Parcel(plain={"products": rows}))
                 products += page
                 for product in page:
                     if product in self.settings.products or ALL in self.settings.products:
@@ -369,21 +377,60 @@ class Extraction:
 
     async def _purchase_series(self, product: str) -> None:
         for spec in self._specs("purchases"):
-            await self._series(spec, _workspace_entity({"product": product, "app_id": ALL}))
+            await self._series(spec, entity_named({"product": product, "app_id": ALL}))
 
     async def _by_app(self, resource: str, **key: str) -> None:
         async with asyncio.TaskGroup() as tasks:
             for app_id in (ALL, *self.settings.app_ids):
                 for spec in self._specs(resource):
-                    tasks.create_task(self._series(spec, _workspace_entity({"app_id": app_id, **key})))
+                    tasks.create_task(self._series(spec, entity_named({"app_id": app_id, **key})))
 
     async def _sends(self) -> None:
         (spec,) = self._specs("sends")
         async with asyncio.TaskGroup() as tasks:
-            for campaign_id, send_id in self.settings.sends:
+            for campaign_id, send_id in await self._known_sends():
                 key = {"campaign_id": campaign_id, "send_id": send_id}
                 entity = Entity(f"{campaign_id}:{send_id}", dict(key), key, begins=self.calendar.settled + ONE_DAY)
                 tasks.create_task(self._series(spec, entity))
+
+    async def _known_sends(self) -> Iterable[Pair]:
+        settings = self.settings
+        if not (settings.sends_query and settings.sends_query_url):
+            return settings.sends
+        from sources.braze.sends_query import read_sends
+
+        queried = await asyncio.to_thread(read_sends, settings.sends_query_url, settings.sends_query)
+        return dict.fromkeys((*settings.sends, *queried))
+
+    async def _users(self) -> None:
+        if not self.request:
+            return
+        for audience in self.request.audiences:
+            self.planned[audience.endpoint.path] += 1
+        if self.dry:
+            return
+        delivery = Delivery(
+            post=lambda parcel: self._post("users", parcel),
+            room=self._wait_for_room,
+            commit=self._commit,
+            fail=lambda name, error: self._fail("users", name, None, error),
+        )
+        self.profiles = Profiles(self.client, self.settings, self.request, delivery)
+        self._export = asyncio.create_task(self.profiles.load())
+        await asyncio.wait([self._export])
+        if not self._export.cancelled():
+            self._export.result()
+
+    async def _wait_for_room(self) -> None:
+        assert self._room
+        await self._room.wait()
+
+    async def _commit(self) -> None:
+        """Wait until every parcel posted so far with `on_commit` is in the warehouse."""
+        if self._uncommitted:
+            self._committed = asyncio.Event()
+            await self._committed.wait()
+            self._committed = None
 
     # A series of an entity
 
@@ -414,17 +461,16 @@ class Extraction:
         self, spec: SeriesSpec, entity: Entity, span: Span, needed: Span, lane: asyncio.Semaphore | None
     ) -> Series | None:
         """Ask for `span` of `entity` and post what comes back; None if it failed or was not asked."""
-        assert self._room
-        await self._room.wait()
+        await self._wait_for_room()
         if self._stopping or self._failed_in_a_row[spec.resource] >= FAILURES_IN_A_ROW:
             return None
         wanted = Span(max(span.first, min(needed.first, span.last)), span.last)
         try:
             packed = await self._answer(spec, entity, span, lane)
-            absent = self._absent(spec, span, packed.series)
+            absent = spec.absent(span, packed.series, self.calendar.yesterday)
             if absent:
                 packed = await self._answer(spec, entity, span, lane)
-                absent = self._absent(spec, span, packed.series)
+                absent = spec.absent(span, packed.series, self.calendar.yesterday)
         except (ConfigurationError, PermissionDenied) as error:
             if isinstance(error, Unreachable):
                 raise
@@ -489,36 +535,16 @@ class Extraction:
         pack: Callable[[Series], Any],
         lane: asyncio.Semaphore | None,
     ) -> Any:
-        parameters = {
-            **part.parameters,
-            **entity.parameters,
-            **request_parameters(span, spec.unit, self.settings.zone),
-        }
-        if spec.unit is Unit.HOUR:
-            parameters["unit"] = "hour"
-        if spec is CANVAS_SUMMARY:
-            parameters["length"] = len(span)
+        parameters = spec.parameters(part, entity.parameters, span, self.settings.zone)
 
         def read(answer: Answer) -> Any:
-            try:
+            with documented_shape(part.endpoint, entity.id):
                 return pack(part.flatten(answer, entity.key, span, self.settings.zone))
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                detail = f"its shape is not the documented one ({type(error).__name__}: {error})"
-                raise BadAnswer(part.endpoint, entity.id, 200, detail) from error
 
         try:
             return await self._get(part.endpoint, parameters, then=read, lane=lane)
         finally:
             self.progress[spec.resource].done += 1
-
-    def _absent(self, spec: SeriesSpec, span: Span, series: Series) -> Span | None:
-        if spec.gaps is Gaps.ANY:
-            return None
-        if spec.gaps is Gaps.LEADING:
-            if not series.days:
-                return None
-            span = Span(min(series.days), span.last)
-        return missing(span, series.days, self.calendar.yesterday)
 
     # Small things
 
@@ -526,10 +552,15 @@ class Extraction:
         self.planned[endpoint.path] += 1
         return await self.client.get(endpoint, parameters, **options)
 
+    async def _get_page(self, endpoint: Endpoint, parameters: Mapping[str, Any]) -> Any:
+        self.planned[endpoint.path] += 1
+        return await self.client.get_page(endpoint, parameters)
+
     def _post(self, resource: str, parcel: Parcel) -> None:
         if self.dry:
             return
         self._waiting_rows += parcel.rows
+        self._uncommitted += parcel.on_commit is not None
         if self._room and self._waiting_rows >= WAITING_ROWS:
             self._room.clear()
         self._parcels[resource].append(parcel)
@@ -564,45 +595,22 @@ class Extraction:
             ]
         else:
             parents = [{**entity.key, "date": day} for day in series.days]
-        tables = self._pack(spec.resource, series.rows, parents)
-        return Packed(tables, Series({}, series.days, series.last_active))
-
-    def _pack(self, resource: str, rows: Rows, parents: Sequence[Row]) -> dict[str, pa.Table]:
-        """Arrow tables of `rows`, with a tombstone for each of `parents` that has no row in a table it is parent of."""
-        packed = {
-            name: to_arrow(TABLES[name], table_rows, self.known_types[name])
-            for name, table_rows in rows.items()
-            if table_rows
-        }
-        for table in tables_of(resource):
-            if table.parent and table.name in rows and table.name in self.tables_with_data:
-                childless = _childless(table, rows[table.name], parents)
-                if childless:
-                    dead = tombstones(table, childless)
-                    alive = packed.get(table.name)
-                    packed[table.name] = pa.concat_tables([alive, dead], promote_options="default") if alive else dead
-        return packed
+        return Packed(pack(series.rows, parents, self.known), Series({}, series.days, series.last_active))
 
 
-def _childless(table: Table, rows: Sequence[Row], parents: Sequence[Row]) -> list[Row]:
-    assert table.parent
-    having = {tuple(row[name] for name in table.parent) for row in rows}
-    return [parent for parent in parents if tuple(parent[name] for name in table.parent) not in having]
-
-
-def _workspace_entity(key: dict[str, str]) -> Entity:
-    """An entity that is named by its key columns; those that say `*` are left out of requests."""
-    named = {name: value for name, value in key.items() if value != ALL}
-    return Entity(" ".join(named.values()) or ALL, dict(key), named)
+@asynccontextmanager
+async def _tasks() -> AsyncIterator[asyncio.TaskGroup]:
+    """A task group that, when the listing that feeds it fails, completes what was listed before it raises that."""
+    failure = None
+    async with asyncio.TaskGroup() as tasks:
+        try:
+            yield tasks
+        except BrazeError as error:
+            failure = error
+    if failure:
+        raise failure
 
 
 def _endpoint(error: BrazeError) -> Endpoint:
     assert error.endpoint
     return error.endpoint
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

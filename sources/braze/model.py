@@ -11,6 +11,10 @@ ALL = "*"
 """Stands in key columns for "all of them together": the workspace's own total, which is not the sum."""
 
 
+MOMENTS = ("date", "hour", "start_date", "end_date")
+"""Key columns that say when."""
+
+
 class Type(StrEnum):
     """Column types, by dlt's names; `TIMESTAMP` is always with time zone, `JSON` is JSON text."""
 
@@ -54,3 +58,9 @@ class Table:
     def column(self, name: str) -> Column | None:
         """The declared column of that name, or None."""
         return next((column for column in self.columns if column.name == name), None)
+
+    @property
+    def entity(self) -> tuple[str, ...]:
+        """The columns that name what a row is about: those of the key before its moment, or just the first."""
+        times = [place for place, name in enumerate(self.key) if name in MOMENTS]
+        return self.key[: times[0]] if times else self.key[:1]

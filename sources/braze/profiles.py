@@ -7,6 +7,7 @@ error.
 
 import os
 from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -163,6 +164,18 @@ class ProfileShredder:
         A damaged file is named in `Group.corrupt`; what could be read of it, and all other files, are there.
         Raises ProfilesNotReadError.
         """
+        with ThreadPoolExecutor(1, thread_name_prefix="shredder") as ahead:
+            current = None
+            for gathered in self._gathered(files, skip):
+                # One group is being cut while the caller works on the one before.
+                following = ahead.submit(self._shredded, gathered)
+                if current:
+                    yield current.result()
+                current = following
+            if current:
+                yield current.result()
+
+    def _gathered(self, files: Iterable[Path], skip: Collection[str]) -> Iterator[_Lines]:
         gathered = _Lines()
         for path in files:
             part, number = "", 1
@@ -175,13 +188,13 @@ class ProfileShredder:
                     gathered.add(name, number, lines)
                     number += len(lines)
                     if gathered.full():
-                        yield self._shredded(gathered)
+                        yield gathered
                         gathered = _Lines()
             except CorruptFileError as error:
                 gathered.corrupt.append(str(error))
             gathered.finished.append(path)
         if gathered.lines or gathered.finished:
-            yield self._shredded(gathered)
+            yield gathered
 
     def _shredded(self, gathered: _Lines) -> Group:
         try:
@@ -191,9 +204,7 @@ class ProfileShredder:
         except duckdb.Error as error:
             files = ", ".join(dict.fromkeys(name for name, _, _ in gathered.spans))
             # DuckDB quotes the text it stumbles over, so its own words stay out, and out of the traceback.
-            raise ProfilesNotReadError(
-                f"DuckDB could not read profiles of {files} ({type(error).__name__})."
-            ) from None
+            raise ProfilesNotReadError(f"DuckDB could not read profiles of {files} ({type(error).__name__}).") from None
         return Group(
             tables,
             members.combine_chunks(),

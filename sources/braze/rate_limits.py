@@ -1,8 +1,8 @@
 """Braze's rate limits: how many requests may go out now, and when the next ones may.
 
-Every answer carries `X-RateLimit-Limit`, `-Remaining` and `-Reset` (epoch seconds) of its endpoint's pool. Pools
-renew on the clock hour or minute and are used by others too, so the answers are the truth and counting only bridges
-the time between them.
+Every answer carries `X-RateLimit-Limit`, `-Remaining` and `-Reset` (epoch seconds) of its endpoint's pool.
+Pools renew on the clock hour or minute and are used by others too, so the answers are the truth and counting
+only bridges the time between them.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ WORTH_TELLING = 5.0
 
 @dataclass(frozen=True)
 class Reading:
-    """What an answer's headers say, times in epoch seconds; None for what is missing, empty or makes no sense."""
+    """What an answer's headers say, times in epoch seconds; None for what is missing, empty or nonsense."""
 
     limit: int | None = None
     remaining: int | None = None
@@ -64,10 +64,11 @@ def _retry_at(text: str | None, now: float) -> float | None:
 
 @dataclass
 class Window:
-    """One period of a pool: `spendable` more requests may go out until `reset`; the reserve is already deducted.
+    """One period of a pool: `spendable` more requests may go out until `reset`.
 
-    The next window counts as open at `opens_at`, a little after the reset, so that not every consumer comes back
-    in the same instant. An `assumed` reset was not stated by Braze but follows from the documented period.
+    The reserve is already deducted. The next window counts as open at `opens_at`, a little after the reset,
+    so that not every consumer comes back in the same instant. An `assumed` reset was not stated by Braze but
+    follows from the documented period.
     """
 
     reset: float
@@ -80,8 +81,8 @@ class Window:
 class Pool:
     """The state of one bucket; a pure state machine over the server's time `now` and the local `sent_at`.
 
-    A request is counted in `in_flight` from admission to its answer. `ceiling` bounds `in_flight` while the state
-    of the pool is not known: at first, after a reset, after a refusal.
+    A request is counted in `in_flight` from admission to its answer. `ceiling` bounds `in_flight` while the
+    state of the pool is not known: at first, after a reset, after a refusal.
     """
 
     bucket: Bucket
@@ -171,9 +172,7 @@ class Pool:
         reset = reading.reset or self._clock_reset(now)
         limit = reading.limit or self.bucket.limit
         kept = math.ceil(limit * self.reserve - 1e-9) if self.bucket.reserved else 0
-        return Window(
-            reset, reset + self._spread(reset - now), remaining - kept, assumed=reading.reset is None
-        )
+        return Window(reset, reset + self._spread(reset - now), remaining - kept, assumed=reading.reset is None)
 
     def _clock_reset(self, now: float) -> float:
         return (now // self.bucket.period + 1) * self.bucket.period
@@ -183,8 +182,8 @@ class RateLimits:
     """The pools of one workspace. Belongs to one event loop.
 
     `reserve` is the share of each reserved pool that stays free. `clock` is the local time in epoch seconds;
-    `jitter` the most seconds by which a return after a reset is put off at random; `backoff` the first pause after
-    a refusal that says neither when the pool renews nor when to come back.
+    `jitter` the most seconds by which a return after a reset is put off at random; `backoff` the first pause
+    after a refusal that says neither when the pool renews nor when to come back.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """Every series the API has, as data: which endpoint, how many days a request, how its answer becomes rows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import Enum, auto
@@ -8,9 +9,13 @@ from zoneinfo import ZoneInfo
 
 from sources.braze import endpoints, flatten
 from sources.braze.endpoints import Endpoint
+from sources.braze.errors import BadAnswer
 from sources.braze.flatten import Answer, Row, Series
-from sources.braze.windows import Span, Unit, days_per_request
+from sources.braze.model import Table
+from sources.braze.tables import tables_of
+from sources.braze.windows import Span, Unit, days_per_request, missing, request_parameters
 
+Param = str | int | bool
 Flatten = Callable[[Answer, Row, Span, ZoneInfo], Series]
 
 
@@ -57,10 +62,49 @@ class SeriesSpec:
         assert cap
         return days_per_request(cap, self.unit)
 
+    @property
+    def moment(self) -> str:
+        """The column that says when, in all tables of this series."""
+        if self.parts[0].endpoint is endpoints.CANVAS_DATA_SUMMARY:
+            return "start_date"
+        return "date" if self.unit is Unit.DAY else "hour"
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """The tables of this series, that of the entity's own figures first."""
+        tables = [table for table in tables_of(self.resource) if self.moment in table.key]
+        return tuple(sorted(tables, key=lambda table: len(table.key)))
+
     def cursor(self, entity: str, part: Part) -> str:
         """The name under which the cursor of `entity` is kept: parts may be granted and denied on their own."""
         suffix = part.endpoint.path if len(self.parts) > 1 else ""
         return " ".join(filter(None, (entity, suffix, "" if self.unit is Unit.DAY else "hourly")))
+
+    def parameters(self, part: Part, entity: Mapping[str, str], span: Span, zone: ZoneInfo) -> dict[str, Param]:
+        """The query that asks `part` for `span` of the entity that the parameters `entity` name."""
+        query = {**part.parameters, **entity, **request_parameters(span, self.unit, zone)}
+        if self.unit is Unit.HOUR:
+            query["unit"] = "hour"
+        if part.endpoint is endpoints.CANVAS_DATA_SUMMARY:
+            query["length"] = len(span)
+        return query
+
+    def absent(self, span: Span, series: Series, through: date) -> Span | None:
+        """The days of `span` up to `through` that an answer ought to hold and does not; None if none is missing."""
+        if self.gaps is Gaps.ANY or (self.gaps is Gaps.LEADING and not series.days):
+            return None
+        first = min(series.days) if self.gaps is Gaps.LEADING else span.first
+        return missing(Span(first, span.last), series.days, through)
+
+
+@contextmanager
+def documented_shape(endpoint: Endpoint, entity: str) -> Iterator[None]:
+    """Make a `BadAnswer` of what goes wrong in the block because an answer has another shape than it should."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        detail = f"its shape is not the documented one ({type(error).__name__}: {error})"
+        raise BadAnswer(endpoint, entity, 200, detail) from error
 
 
 def _flat(table: str, **rename: str) -> Flatten:

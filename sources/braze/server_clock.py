@@ -15,10 +15,10 @@ def http_date(text: str | None) -> float | None:
 class ServerClock:
     """The server's clock as far as its answers let it be known, in epoch seconds.
 
-    `clock` is the local one. An answer's `Date` has whole seconds and falls between sending and receiving; that
-    bounds the difference of the two clocks, and many answers narrow it down. The local clock counts as right
-    until the bounds rule that out; then the server's time is taken as early as they allow, since coming back after
-    a reset a little late costs nothing, and too early a refusal.
+    `clock` is the local one. An answer's `Date` has whole seconds and falls between sending and receiving;
+    that bounds the difference of the two clocks, and many answers narrow it down. The local clock counts as
+    right until the bounds rule that out; then the server's time is taken as early as they allow, since coming
+    back after a reset a little late costs nothing, and too early a refusal.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:

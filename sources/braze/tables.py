@@ -22,7 +22,7 @@ from sources.braze.columns import (
     text,
 )
 from sources.braze.model import Column, Table, Type
-from sources.braze.profile_tables import PROFILE_TABLES
+from sources.braze.profile_tables import TABLES as PROFILE_TABLES
 
 _SEND_CONVERSIONS = conversions("send", 4)
 _ENTRY_CONVERSIONS = conversions("entry", 4)

@@ -79,6 +79,6 @@ def request_parameters(span: Span, unit: Unit, zone: ZoneInfo) -> dict[str, str 
 
 def missing(span: Span, returned: Iterable[date], through: date) -> Span | None:
     """The smallest span that holds every day of `span` up to `through` that was not returned; None if none is."""
-    wanted = set(Span(span.first, min(span.last, through)).days())
-    absent = wanted.difference(returned)
-    return Span(min(absent), max(absent)) if absent else None
+    returned = set(returned)
+    absent = [day for day in Span(span.first, min(span.last, through)).days() if day not in returned]
+    return Span(absent[0], absent[-1]) if absent else None

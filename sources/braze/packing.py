@@ -1,0 +1,41 @@
+"""Rows of several tables → Arrow tables, with the tombstones that make a merge remove what is gone."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from sources.braze.arrow import to_arrow, tombstones
+from sources.braze.flatten import Row, Rows
+from sources.braze.model import Table, Type
+from sources.braze.tables import TABLES
+
+
+@dataclass
+class Known:
+    """What the warehouse is known to have: types of discovered columns by table, and the tables that hold rows."""
+
+    types: dict[str, dict[str, Type]] = field(default_factory=lambda: defaultdict(dict))
+    filled: set[str] = field(default_factory=set)
+
+
+def pack(rows: Rows, parents: Sequence[Row], known: Known) -> dict[str, pa.Table]:
+    """Arrow tables of `rows`, with a tombstone for each of `parents` that has no row in a table it is parent of.
+
+    A table that the warehouse has no rows of needs no tombstones.
+    """
+    packed = {name: to_arrow(TABLES[name], some, known.types[name]) for name, some in rows.items() if some}
+    for name, some in rows.items():
+        table = TABLES[name]
+        childless = _childless(table, some, parents) if table.parent and name in known.filled else []
+        if childless:
+            dead = tombstones(table, childless)
+            packed[name] = pa.concat_tables([packed[name], dead], promote_options="default") if some else dead
+    return packed
+
+
+def _childless(table: Table, rows: Sequence[Row], parents: Sequence[Row]) -> list[Row]:
+    assert table.parent
+    having = {tuple(row[name] for name in table.parent) for row in rows}
+    return [parent for parent in parents if tuple(parent[name] for name in table.parent) not in having]

@@ -1,0 +1,141 @@
+"""What the API says now: entries, details and series as rows in the warehouse's types, to compare with."""
+
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sources.braze import endpoints, flatten
+from sources.braze.catalog import Catalog, Entity, event_pages, listed, names
+from sources.braze.client import Client
+from sources.braze.comparison import typed
+from sources.braze.endpoints import Endpoint
+from sources.braze.errors import BadAnswer, InvalidKey, PermissionDenied
+from sources.braze.extraction import Progress
+from sources.braze.flatten import Answer, Rows, Series
+from sources.braze.series import Part, SeriesSpec, documented_shape
+from sources.braze.settings import Settings
+from sources.braze.tables import TABLES
+from sources.braze.windows import Span
+
+
+@dataclass(frozen=True)
+class Reread:
+    """A series read again: its rows by table and the days it holds; `ignored` columns could not be asked for."""
+
+    rows: Rows
+    days: frozenset[Any]
+    ignored: frozenset[str] = frozenset()
+
+
+class Rereading:
+    """Asks the API again and counts what it asks (`planned`, requests by path, and `planned_days`).
+
+    A `dry` one reads the lists only: details and series are counted and come back as None. What a key may not use
+    is asked once. All methods raise the exceptions of `sources.braze.errors`.
+    """
+
+    def __init__(self, settings: Settings, client: Client, dry: bool = False) -> None:
+        self.settings = settings
+        self.client = client
+        self.dry = dry
+        self.planned: Counter[str] = Counter()
+        self.planned_days: Counter[str] = Counter()
+        self.progress: dict[str, Progress] = defaultdict(Progress)
+        self._denied: dict[Endpoint, PermissionDenied] = {}
+
+    async def entries(self, catalog: Catalog) -> list[Answer]:
+        """Everything that the list endpoint of `catalog` lists."""
+        return [entry async for page in listed(self._get, catalog) for entry in page]
+
+    async def events(self) -> list[Answer]:
+        """Every custom event, as `GET /events` describes it."""
+        return [entry async for page in event_pages(self._get, self._get_page) for entry in page]
+
+    async def products(self) -> list[str]:
+        """The names of all products."""
+        pages: AsyncIterator[list[str]] = names(self._get, endpoints.PURCHASES_PRODUCT_LIST, "products", None)
+        return [name async for page in pages for name in page]
+
+    async def details(self, catalog: Catalog, entity_id: str) -> Answer | None:
+        """The details of one entity."""
+        if self.dry:
+            self.planned[catalog.details.path] += 1
+            return None
+        details: Answer = await self._counted(catalog.resource, catalog.details, {catalog.parameter: entity_id})
+        return details
+
+    async def series(self, spec: SeriesSpec, entity: Entity, span: Span) -> Reread | None:
+        """What `spec` says of `entity` in `span`: all of its tables, the days that came back.
+
+        Raises `BadAnswer` if days are missing that should be there.
+        """
+        answers: list[Series] = []
+        denied: list[PermissionDenied] = []
+        for part in spec.parts:
+            try:
+                answer = await self._part(spec, part, entity, span)
+            except PermissionDenied as error:
+                denied.append(error)
+                continue
+            if answer:
+                answers.append(answer)
+        if self.dry:
+            return None
+        if not answers:
+            raise denied[0]
+        series = flatten.joined(spec.table, spec.keys, answers) if len(spec.parts) > 1 else answers[0]
+        absent = spec.absent(span, series, span.last)
+        if absent:
+            detail = f"the days {absent.first} to {absent.last} are missing in it"
+            raise BadAnswer(spec.parts[0].endpoint, entity.id, 200, detail)
+        with documented_shape(spec.parts[0].endpoint, entity.id):
+            rows = {name: typed(TABLES[name], table_rows) for name, table_rows in series.rows.items()}
+        return Reread(rows, frozenset(series.days), _unasked(spec, rows) if denied else frozenset())
+
+    async def _part(self, spec: SeriesSpec, part: Part, entity: Entity, span: Span) -> Series | None:
+        if self.dry:
+            self.planned[part.endpoint.path] += 1
+            self.planned_days[part.endpoint.path] += len(span)
+            return None
+        parameters = spec.parameters(part, entity.parameters, span, self.settings.zone)
+
+        def read(answer: Answer) -> Series:
+            with documented_shape(part.endpoint, entity.id):
+                return part.flatten(answer, entity.key, span, self.settings.zone)
+
+        series: Series = await self._counted(spec.resource, part.endpoint, parameters, then=read)
+        return series
+
+    async def _counted(self, resource: str, endpoint: Endpoint, parameters: Mapping[str, Any], **options: Any) -> Any:
+        progress = self.progress[resource]
+        progress.known += 1
+        try:
+            return await self._get(endpoint, parameters, **options)
+        finally:
+            progress.done += 1
+
+    async def _get(self, endpoint: Endpoint, parameters: Mapping[str, Any], **options: Any) -> Any:
+        if endpoint in self._denied:
+            raise self._denied[endpoint]
+        self.planned[endpoint.path] += 1
+        try:
+            return await self.client.get(endpoint, parameters, **options)
+        except PermissionDenied as error:
+            self._denied[endpoint] = error
+            raise
+        except InvalidKey as error:
+            if not self.client.traffic.succeeded:
+                raise
+            self._denied[endpoint] = PermissionDenied(endpoint, 401, error.detail)
+            raise self._denied[endpoint] from None
+
+    async def _get_page(self, endpoint: Endpoint, parameters: Mapping[str, Any]) -> Any:
+        self.planned[endpoint.path] += 1
+        return await self.client.get_page(endpoint, parameters)
+
+
+def _unasked(spec: SeriesSpec, rows: Rows) -> frozenset[str]:
+    """The columns of a table made of several answers that none of those that came has."""
+    seen = {name for row in rows[spec.table] for name in row}
+    return frozenset(column.name for column in TABLES[spec.table].columns if column.name not in seen)
