@@ -88,6 +88,7 @@ class Scrubber:
         request.headers = {"Accept": "application/json", "Authorization": "Bearer REDACTED"}
         if request.body:
             body = json.loads(request.body)
+            request.headers["Content-Type"] = "application/json"
             request.body = json.dumps({name: self._field(name, value) for name, value in body.items()})
         return request
 
@@ -105,6 +106,8 @@ class Scrubber:
         try:
             answer = json.loads(content)
         except ValueError:
+            return ""
+        if not isinstance(answer, dict):
             return ""
         said = {"message": self._pseudonyms.replaced_in(str(answer["message"]))} if "message" in answer else {}
         kept = self._object({name: value for name, value in answer.items() if name != "message"})
@@ -160,7 +163,10 @@ class Scrubber:
         """Nothing of the customer's own but its form."""
         match value:
             case dict():
-                return {self._pseudonyms.of(key): self._free(content) for key, content in value.items()}
+                named = {"key", "value"}
+                return {
+                    key if key in named else self._pseudonyms.of(key): self._free(item) for key, item in value.items()
+                }
             case list():
                 return [self._free(item) for item in shortened(value)]
             case str():

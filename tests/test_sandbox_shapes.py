@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ NAMING = {
     "canvas_id": lambda workspace: list(workspace.canvases),
     "segment_id": lambda workspace: [segment.id for segment in workspace.segments.values() if segment.tracked],
     "card_id": lambda workspace: list(workspace.cards),
-    "event": lambda workspace: list(workspace.events),
+    "event": lambda workspace: list(workspace.events)[:20],
     "product": lambda workspace: list(workspace.products),
     "app_id": lambda workspace: list(workspace.apps),
 }
@@ -33,6 +34,7 @@ def sandbox() -> Iterator[Sandbox]:
         yield running
 
 
+@cache
 def cassettes_by_endpoint() -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for path in wire.of_success():
@@ -41,6 +43,7 @@ def cassettes_by_endpoint() -> dict[str, list[Path]]:
     return found
 
 
+@cache
 def documented(path: str) -> Shape:
     cassettes = [cassette for cassette in cassettes_by_endpoint()[path] if cassette.parent != wire.LIVE]
     return shape_of(exchange.answer for cassette in cassettes for exchange in wire.exchanges(cassette))

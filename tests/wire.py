@@ -18,7 +18,7 @@ import yaml
 from requests.adapters import HTTPAdapter
 
 from sources.braze import endpoints, flatten
-from sources.braze.arrow import to_arrow
+from sources.braze.arrow import to_arrow, union
 from sources.braze.catalog import CATALOGS
 from sources.braze.client import Client
 from sources.braze.endpoints import Endpoint
@@ -210,7 +210,7 @@ def typed(parts: Iterable[Rows]) -> Rows:
     found: Rows = {}
     for table, rows in _together(parts).items():
         if rows:
-            columns = to_arrow(TABLES[table], rows, {})
+            columns = union([to_arrow(TABLES[table], rows, {})])
             found[table] = by_key(table, (plain(table, row) for row in columns.to_pylist()))
     return found
 
