@@ -101,7 +101,7 @@ class Nights:
         resolved_settings = resolve(**{**self.settings, **settings})
         names = select.split(",") if select else default_names(resolved_settings)
         extraction = Extraction(resolved_settings, quick_client(resolved_settings), now, only, dry)
-        extraction.known.filled.update(self._stored)
+        extraction.run.known.filled.update(self._stored)
         section = f"backfill {only.first}..{only.last}" if only else "cursors"
         state = json.loads(self.state)
         cursors = {name: Cursors.from_state(sections.get(section, {})) for name, sections in state.items()}
@@ -110,7 +110,7 @@ class Nights:
         extraction.start(names, cursors, failures)
         killed = self._take(extraction, names, parcels)
         for name in names if not dry else ():
-            state.setdefault(name, {})[section] = extraction.cursors.setdefault(name, Cursors()).to_state()
+            state.setdefault(name, {})[section] = extraction.run.cursors.setdefault(name, Cursors()).to_state()
         if only and not (killed or dry or extraction.failures):
             for name in names:
                 state[name].pop(section)
@@ -120,7 +120,7 @@ class Nights:
             mended, still_open = failures.settle(now)
             still_open += extraction.failures
             self.open = json.dumps([failure.to_state() for failure in still_open])
-        return Night(self.sandbox.log.requests, list(extraction.failures), mended, dict(extraction.planned))
+        return Night(self.sandbox.log.requests, list(extraction.failures), mended, dict(extraction.run.planned))
 
     def _take(self, extraction: Extraction, names: Iterable[str], parcels: int | None) -> bool:
         taken = 0
@@ -132,10 +132,10 @@ class Nights:
                         extraction.join()
                         return True
                     taken += 1
-                    plain = pack(parcel.plain, parcel.parents, extraction.known)
+                    plain = pack(parcel.plain, parcel.parents, extraction.run.known)
                     for table, rows in (*parcel.tables.items(), *plain.items()):
                         self._merge(table, rows.to_pylist())
-                    cursors = extraction.cursors.setdefault(name, Cursors())
+                    cursors = extraction.run.cursors.setdefault(name, Cursors())
                     for entity, first in parcel.started:
                         cursors.start(entity, first)
                     for entity, span in parcel.reached:
@@ -188,7 +188,7 @@ def differences(totals: dict[str, dict[str, Any]], loaded: dict[str, list[Row]])
     """
     found = {}
     for table, columns in totals.items():
-        sums = Counter({column: 0 for column in columns} if table in loaded else {})
+        sums = Counter(dict.fromkeys(columns, 0) if table in loaded else {})
         for row in loaded.get(table, ()):
             for column, value in row.items():
                 if value and column in sums:
