@@ -12,7 +12,7 @@ demo: $(VENV)/.installed
 	$(BIN)/braze-elt demo
 
 test: $(VENV)/.developing
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
 
 lint: $(VENV)/.developing
 	$(BIN)/ruff check .

@@ -49,35 +49,34 @@ def sync(destination: str = "duckdb", select: str | None = None, **options: Any)
     return run(Job("sync", select, destination, **{"now": NOW, **options}))
 
 
-def differences(warehouse: Warehouse, totals: dict[str, dict[str, int | float]]) -> dict[str, Any]:
-    """{table.column: (in the warehouse, stated)} wherever the sums differ."""
-    wrong = {}
-    present = columns(warehouse)
-    for table, stated in totals.items():
-        counters = [name for name in stated if name != "rows"]
-        known = [name for name in counters if name in present.get(table, {})]
-        sums = ", ".join(["count(*)", *(f'sum("{name}")' for name in known)])
-        row = warehouse.query(f"SELECT {sums} FROM braze.{table}")[0] if table in present else (0,)
-        found = dict(zip(("rows", *known), row, strict=False))
-        for name, value in stated.items():
-            if abs(float(found.get(name) or 0) - value) > 1e-6 * max(1, abs(value)):
-                wrong[f"{table}.{name}"] = (found.get(name), value)
-    return wrong
+def queried(warehouse: Warehouse, statements: list[str]) -> list[list[tuple[Any, ...]]]:
+    """The rows of each statement, over one connection."""
+    connection = warehouse.connect()
+    try:
+        cursor = connection.cursor()
+        return [_rows(cursor, statement) for statement in statements]
+    finally:
+        connection.close()
+
+
+def _rows(cursor: Any, statement: str) -> list[tuple[Any, ...]]:
+    cursor.execute(statement)
+    return list(cursor.fetchall())
+
+
+def found(warehouse: Warehouse, tests: dict[str, str]) -> list[str]:
+    """The names of those `tests` (name → SELECT) that find any row."""
+    rows = queried(warehouse, [f"SELECT EXISTS ({sql})" for sql in tests.values()])
+    return [name for name, ((exists,),) in zip(tests, rows, strict=True) if exists]
 
 
 def columns(warehouse: Warehouse) -> dict[str, dict[str, str]]:
     """The type of every column by table."""
-    found: dict[str, dict[str, str]] = {}
+    present: dict[str, dict[str, str]] = {}
     sql = "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = 'braze'"
     for table, column, kind in warehouse.query(sql):
-        found.setdefault(table, {})[column] = kind
-    return found
-
-
-def rows_of(warehouse: Warehouse, table: str, *names: str) -> list[tuple[Any, ...]]:
-    """All rows of a table, sorted."""
-    selected = ", ".join(f'"{name}"' for name in names)
-    return sorted(warehouse.query(f"SELECT {selected} FROM braze.{table}"), key=repr)
+        present.setdefault(table, {})[column] = kind
+    return present
 
 
 def loaded(warehouse: Warehouse) -> list[Table]:
@@ -86,24 +85,69 @@ def loaded(warehouse: Warehouse) -> list[Table]:
     return [table for table in TABLES.values() if table.name in present]
 
 
+def rows_of(warehouse: Warehouse, table: str, *names: str) -> list[tuple[Any, ...]]:
+    """All rows of a table, sorted."""
+    selected = ", ".join(f'"{name}"' for name in names)
+    return sorted(warehouse.query(f"SELECT {selected} FROM braze.{table}"), key=repr)
+
+
+def row_counts(warehouse: Warehouse) -> dict[str, int]:
+    """The number of rows by declared table."""
+    names = [table.name for table in loaded(warehouse)]
+    rows = queried(warehouse, [f"SELECT count(*) FROM braze.{name}" for name in names])
+    return {name: count for name, ((count,),) in zip(names, rows, strict=True)}
+
+
+def differences(warehouse: Warehouse, totals: dict[str, dict[str, int | float]]) -> dict[str, Any]:
+    """{table.column: (in the warehouse, stated)} wherever the sums differ."""
+    present = columns(warehouse)
+    known = {table: [name for name in stated if name in present.get(table, ())] for table, stated in totals.items()}
+    sums = {
+        table: ", ".join(["count(*)", *(f'sum("{name}")' for name in names)])
+        for table, names in known.items()
+        if table in present
+    }
+    rows = queried(warehouse, [f"SELECT {selected} FROM braze.{table}" for table, selected in sums.items()])
+    held = {
+        table: dict(zip(("rows", *known[table]), row, strict=True)) for table, (row,) in zip(sums, rows, strict=True)
+    }
+    return {
+        f"{table}.{name}": (held.get(table, {}).get(name), value)
+        for table, stated in totals.items()
+        for name, value in stated.items()
+        if abs(float(held.get(table, {}).get(name) or 0) - value) > 1e-6 * max(1, abs(value))
+    }
+
+
 def doubled(warehouse: Warehouse) -> list[str]:
     """Tables that hold two rows of one grain."""
-    return [
-        table.name
+    tests = {
+        table.name: f"SELECT 1 FROM braze.{table.name} GROUP BY {_names(table.key)} HAVING count(*) > 1"
         for table in loaded(warehouse)
-        if warehouse.query(f"SELECT 1 FROM braze.{table.name} GROUP BY {_names(table.key)} HAVING count(*) > 1 LIMIT 1")
-    ]
+    }
+    return found(warehouse, tests)
 
 
 def without_key(warehouse: Warehouse) -> list[str]:
     """Tables with a row whose key is null or empty."""
-    bad = []
+    tests = {}
     for table in loaded(warehouse):
-        tests = [f'"{name}" IS NULL' for name in table.key]
-        tests += [f"\"{name}\" = ''" for name in table.key if _type(table, name) is Type.TEXT]
-        if warehouse.query(f"SELECT 1 FROM braze.{table.name} WHERE {' OR '.join(tests)} LIMIT 1"):
-            bad.append(table.name)
-    return bad
+        bad = [f'"{name}" IS NULL' for name in table.key]
+        bad += [f"\"{name}\" = ''" for name in table.key if _type(table, name) is Type.TEXT]
+        tests[table.name] = f"SELECT 1 FROM braze.{table.name} WHERE {' OR '.join(bad)}"
+    return found(warehouse, tests)
+
+
+def without_load(warehouse: Warehouse) -> list[str]:
+    """Tables with a row that names no completed load."""
+    known = "(SELECT load_id FROM braze._dlt_loads)"
+    return found(
+        warehouse,
+        {
+            table.name: f"SELECT 1 FROM braze.{table.name} WHERE _dlt_load_id IS NULL OR _dlt_load_id NOT IN {known}"
+            for table in loaded(warehouse)
+        },
+    )
 
 
 IDENTIFIERS = {
@@ -116,31 +160,27 @@ IDENTIFIERS = {
 
 
 def orphans(warehouse: Warehouse) -> list[str]:
-    """Child tables with a row whose parent is not there: by entity, and by the day, step or message they belong to."""
+    """Child tables with a row whose parent is not there: by entity, and by the day, step or message they belong to.
+
+    A key that says `*` means all together and has no parent.
+    """
     present = {table.name: table for table in loaded(warehouse)}
-    pairs = [
-        (child.name, (name,), *IDENTIFIERS[name])
-        for child in present.values()
-        for name in child.key
-        if name in IDENTIFIERS and IDENTIFIERS[name][0] in present
-    ]
-    found = [
-        f"{child}.{names[0]}"
-        for child, names, parent, key in pairs
-        if warehouse.query(
-            f"SELECT 1 FROM braze.{child} c WHERE c.\"{names[0]}\" <> '*' AND NOT EXISTS"
-            f' (SELECT 1 FROM braze.{parent} p WHERE p."{key}" = c."{names[0]}") LIMIT 1'
-        )
-    ]
+    tests = {}
     for child in present.values():
-        for parent in present.values():
-            if set(parent.key) < set(child.key) and child.resource == parent.resource:
-                same = " AND ".join(f'(p."{name}" = c."{name}")' for name in parent.key)
-                total = " OR ".join(f"CAST(c.\"{name}\" AS VARCHAR) = '*'" for name in parent.key)
-                sql = f"SELECT 1 FROM braze.{child.name} c WHERE NOT ({total}) AND NOT EXISTS"
-                if warehouse.query(f"{sql} (SELECT 1 FROM braze.{parent.name} p WHERE {same}) LIMIT 1"):
-                    found.append(f"{child.name} of {parent.name}")
-    return found
+        for name in child.key:
+            parent, key = IDENTIFIERS.get(name, ("", ""))
+            if parent in present:
+                tests[f"{child.name}.{name}"] = _orphan(child.name, parent, {name: key})
+        for other in present.values():
+            if set(other.key) < set(child.key) and child.resource == other.resource:
+                tests[f"{child.name} of {other.name}"] = _orphan(child.name, other.name, {n: n for n in other.key})
+    return found(warehouse, tests)
+
+
+def _orphan(child: str, parent: str, keys: dict[str, str]) -> str:
+    same = " AND ".join(f'p."{key}" = c."{name}"' for name, key in keys.items())
+    total = " OR ".join(f"CAST(c.\"{name}\" AS VARCHAR) = '*'" for name in keys)
+    return f"SELECT 1 FROM braze.{child} c WHERE NOT ({total}) AND NOT EXISTS (SELECT 1 FROM braze.{parent} p WHERE {same})"
 
 
 def uncommented(warehouse: Warehouse) -> list[str]:
@@ -173,14 +213,13 @@ def files_with(folder: Path, secret: str) -> list[str]:
     return found
 
 
-def columns_with(warehouse: Warehouse, secret: str) -> list[str]:
-    """Columns of the dataset that hold `secret`."""
-    return [
-        f"{table}.{column}"
-        for table, kinds in columns(warehouse).items()
-        for column in kinds
-        if warehouse.query(f"SELECT 1 FROM braze.{table} WHERE CAST(\"{column}\" AS VARCHAR) LIKE '%{secret}%' LIMIT 1")
-    ]
+def tables_with(warehouse: Warehouse, secret: str) -> list[str]:
+    """Tables of the dataset that hold `secret` in any column."""
+    tests = {}
+    for table, kinds in columns(warehouse).items():
+        cells = " OR ".join(f"CAST(\"{column}\" AS VARCHAR) LIKE '%{secret}%'" for column in kinds)
+        tests[table] = f"SELECT 1 FROM braze.{table} WHERE {cells}"
+    return found(warehouse, tests)
 
 
 def _names(names: tuple[str, ...]) -> str:

@@ -8,11 +8,13 @@ requests go on while a chunk is being loaded.
 import asyncio
 import contextlib
 import threading
+import time
 from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
@@ -30,19 +32,21 @@ from sources.braze.errors import (
     InvalidKey,
     NotAvailable,
     PermissionDenied,
+    Stopped,
     Unreachable,
     first_of,
 )
 from sources.braze.failures import Failure, OpenFailures
-from sources.braze.flatten import Answer, Rows, Series
+from sources.braze.flatten import Answer, Row, Rows, Series
 from sources.braze.model import ALL
 from sources.braze.packing import Known, pack
 from sources.braze.parcels import Parcel
 from sources.braze.planning import Calendar, rests
-from sources.braze.series import CANVAS_SUMMARY, Part, SeriesSpec, documented_shape, specs
+from sources.braze.series import CANVAS_SUMMARY, Gaps, Part, SeriesSpec, documented_shape, specs
 from sources.braze.settings import Pair, Settings
+from sources.braze.standstill import Standstill
 from sources.braze.users import Delivery, ProfileRequest, Profiles
-from sources.braze.windows import ONE_DAY, Span
+from sources.braze.windows import ONE_DAY, Span, local_day
 
 WAITING_ROWS = 150_000
 """Rows that may wait for the warehouse before requests pause."""
@@ -101,10 +105,13 @@ class Extraction:
         self.planned_days: Counter[str] = Counter()
         self.known = Known()
         self.crash: BaseException | None = None
+        self._began = time.monotonic()
         self._selected: tuple[str, ...] = ()
         self._parcels: dict[str, deque[Parcel]] = defaultdict(deque)
         self._waiting_rows = 0
         self._denied: set[Endpoint] = set()
+        self._asked_for: dict[str, set[str]] = defaultdict(set)
+        self._standstills: dict[str, Standstill] = defaultdict(Standstill)
         self._failed_in_a_row: Counter[str] = Counter()
         self._stopping = False
         self._uncommitted = 0
@@ -173,6 +180,7 @@ class Extraction:
     def stop(self) -> None:
         """Ask for nothing more; requests in flight are finished, their parcels kept, and exports left to resume."""
         self._stopping = True
+        self._tell(self._drop_waiting)
         if self._export:
             self._tell(self._export.cancel)
 
@@ -182,6 +190,11 @@ class Extraction:
             self._thread.join()
 
     # What happens in the loop
+
+    def _drop_waiting(self) -> None:
+        assert self._room
+        self._room.set()
+        self.client.stop()
 
     def _run(self) -> None:
         try:
@@ -209,6 +222,21 @@ class Extraction:
         finally:
             await self.client.aclose()
         self._reject_key()
+        self._fail_standstills()
+        if not self._stopping:
+            self._mend_resources()
+
+    def _mend_resources(self) -> None:
+        """Close what failed for a whole resource before and did not now, and what is not asked for any more."""
+        failing = {(failure.resource, failure.entity_id) for failure in self.failures}
+        for resource in self._selected:
+            if (resource, ALL) not in failing:
+                self._mend(resource, ALL, None)
+                if resource in self._workspace_families() and resource != "users":
+                    self.open_failures.forget(resource, self._asked_for[resource])
+        for audience in self.request.audiences if self.request else ():
+            if ("users", audience.segment_id) not in failing:
+                self._mend("users", audience.segment_id, None)
 
     def _specs(self, resource: str) -> tuple[SeriesSpec, ...]:
         return specs(resource, self.settings.hourly)
@@ -240,10 +268,9 @@ class Extraction:
             self._fail_resources(resources, PermissionDenied(_endpoint(error), 401, error.detail))
         except (Unreachable, ConfigurationError):
             raise
-        except NotAvailable as error:
-            if not set(resources) <= {"cards", "card_series"}:
-                self._fail_resources(resources, error)
-        except PermissionDenied as error:
+        except Stopped:
+            pass
+        except (NotAvailable, PermissionDenied) as error:
             if not set(resources) <= {"cards", "card_series"}:
                 self._fail_resources(resources, error)
         except BrazeError as error:
@@ -263,10 +290,10 @@ class Extraction:
                 entity_id=entity_id,
                 start_date=days.first,
                 end_date=days.last,
-                endpoint=error.endpoint.path if error.endpoint else "",
+                endpoint=error.endpoint.path if error.endpoint else ALL,
                 status=error.status,
                 message=str(error),
-                failed_at=datetime.now(tz=self.calendar.now.tzinfo),
+                failed_at=self.calendar.now + timedelta(seconds=time.monotonic() - self._began),
             )
         )
 
@@ -288,12 +315,12 @@ class Extraction:
                 for entry in page:
                     await lanes.acquire()
                     if self._stopping:
-                        return
+                        raise Stopped
                     task = entities.create_task(self._entity(catalog, entry, series, lanes))
                     task.add_done_callback(lambda _: lanes.release())
+
         for resource in (catalog.resource, *(spec.resource for spec in series)):
             self.open_failures.forget(resource, present)
-        self._mend(catalog.resource, ALL, None)
 
     async def _entity(
         self, catalog: Catalog, entry: Answer, series: Sequence[SeriesSpec], lane: asyncio.Semaphore
@@ -303,12 +330,13 @@ class Extraction:
             with documented_shape(catalog.details, entry["id"]):
                 rows = catalog.flatten(entry, details, self.settings.message_bodies)
                 entity = catalog.entity(entry, details, self.settings)
-        except PermissionDenied as error:
-            self._deny(catalog.resource, error)
+        except Stopped:
             return
         except BrazeError as error:
+            self._count_failure(catalog.resource, error)
             self._fail(catalog.resource, entry["id"], None, error)
             return
+        self._failed_in_a_row[catalog.resource] = 0
         if catalog.resource in self._selected:
             for row in rows[catalog.resource]:
                 row["synced_at"] = self.calendar.now
@@ -316,7 +344,7 @@ class Extraction:
                 catalog.resource,
                 Parcel(plain=rows, parents=[{catalog.parameter: entry["id"]}]),
             )
-            self._mend(catalog.resource, entry["id"], None)
+        self._mend(catalog.resource, entry["id"], None)
         for spec in series if entity else ():
             assert entity
             await self._series(spec, entity, lane)
@@ -324,6 +352,8 @@ class Extraction:
     async def _details(self, catalog: Catalog, entry: Answer, lane: asyncio.Semaphore) -> Answer:
         if catalog.details in self._denied:
             return {}
+        if self._failed_in_a_row[catalog.resource] >= FAILURES_IN_A_ROW:
+            raise Stopped
         self.progress[catalog.resource].known += 1
         try:
             details: Answer = await self._get(catalog.details, {catalog.parameter: entry["id"]}, lane=lane)
@@ -360,20 +390,16 @@ class Extraction:
                         key = {"event": entry["name"], "app_id": app_id, "segment_id": ALL}
                         for spec in self._specs("event_series"):
                             tasks.create_task(self._series(spec, entity_named(key)))
-        self._mend("events", ALL, None)
 
     async def _purchases(self) -> None:
-        products = [ALL]
         async with _tasks() as tasks:
             tasks.create_task(self._purchase_series(ALL))
             async for page in names(self._get, endpoints.PURCHASES_PRODUCT_LIST, "products", None):
                 rows = [{"product": product, "synced_at": self.calendar.now} for product in page]
                 self._post("purchases", Parcel(plain={"products": rows}))
-                products += page
                 for product in page:
                     if product in self.settings.products or ALL in self.settings.products:
                         tasks.create_task(self._purchase_series(product))
-        self._mend("purchases", ALL, None)
 
     async def _purchase_series(self, product: str) -> None:
         for spec in self._specs("purchases"):
@@ -435,59 +461,109 @@ class Extraction:
     # A series of an entity
 
     async def _series(self, spec: SeriesSpec, entity: Entity, lane: asyncio.Semaphore | None = None) -> None:
+        self._asked_for[spec.resource].add(entity.id)
         cursors = self.cursors.setdefault(spec.resource, Cursors())
         failed = self.open_failures.days(spec.resource, entity.id)
         if not failed and rests(self.calendar, spec, entity, cursors):
             return
-        parts = [part for part in spec.parts if part.endpoint not in self._denied]
-        known = [cursors.get(spec.cursor(entity.id, part)) for part in parts]
-        cursor = None if None in known else min((day for day in known if day), default=None)
+        cursor = self._cursor(spec, entity)
         spans = self.calendar.requests(spec, entity, cursor, failed)
+        if len(spans) > 1 and self._has_new_part(spec, entity) and not self.dry:
+            # A part that was never loaded may be denied still: the newest days tell, before all the others are asked.
+            newest = spans[-1]
+            await self._request(spec, entity, newest, cursor, lane)
+            cursor = self._cursor(spec, entity)
+            spans = [span for span in self.calendar.requests(spec, entity, cursor, failed) if span != newest]
+        parts = self._parts(spec)
         self.progress[spec.resource].known += len(spans) * len(parts)
         if self.dry:
             for part in parts:
                 self.planned[part.endpoint.path] += len(spans)
                 self.planned_days[part.endpoint.path] += sum(len(span) for span in spans)
             return
-        needed = self.calendar.needed(entity, cursor)
-        results = await asyncio.gather(*(self._request(spec, entity, span, needed, lane) for span in spans))
+        results = await asyncio.gather(*(self._request(spec, entity, span, cursor, lane) for span in spans))
+        names_ = [spec.cursor(entity.id, part) for part in parts]
         if spec.dormant and results and all(result is not None for result in results):
             latest = max((result.last_active for result in results if result and result.last_active), default=None)
             quiet = latest is None or latest <= self.calendar.settled
-            names_ = [spec.cursor(entity.id, part) for part in parts]
             self._post(spec.resource, Parcel(quiet=[(name, quiet) for name in names_]))
+        if spec.gaps is Gaps.LEADING:
+            before = _before_the_first_day(spans, results)
+            if before:
+                self._post(spec.resource, Parcel(reached=[(name, span) for name in names_ for span in before]))
+
+    def _parts(self, spec: SeriesSpec) -> list[Part]:
+        return [part for part in spec.parts if part.endpoint not in self._denied]
+
+    def _part_cursors(self, spec: SeriesSpec, entity: Entity, parts: Sequence[Part]) -> list[date | None]:
+        cursors = self.cursors.setdefault(spec.resource, Cursors())
+        return [cursors.get(spec.cursor(entity.id, part)) for part in parts]
+
+    def _cursor(self, spec: SeriesSpec, entity: Entity) -> date | None:
+        """The day up to which all parts that are not denied have been loaded, or None."""
+        known = self._part_cursors(spec, entity, self._parts(spec))
+        return None if None in known else min((day for day in known if day), default=None)
+
+    def _has_new_part(self, spec: SeriesSpec, entity: Entity) -> bool:
+        known = self._part_cursors(spec, entity, self._parts(spec))
+        return None in known and any(known)
 
     async def _request(
-        self, spec: SeriesSpec, entity: Entity, span: Span, needed: Span, lane: asyncio.Semaphore | None
+        self, spec: SeriesSpec, entity: Entity, span: Span, cursor: date | None, lane: asyncio.Semaphore | None
     ) -> Series | None:
-        """Ask for `span` of `entity` and post what comes back; None if it failed or was not asked."""
+        """Ask for `span` of `entity`, loaded up to `cursor`, and post what comes back; None if that is not all."""
         await self._wait_for_room()
         if self._stopping or self._failed_in_a_row[spec.resource] >= FAILURES_IN_A_ROW:
             return None
+        needed = self.calendar.needed(entity, cursor)
         wanted = Span(max(span.first, min(needed.first, span.last)), span.last)
+        begun = cursor if cursor and cursor >= self.calendar.floor(entity) else None
+        standstill = self._standstills[spec.resource]
         try:
             packed = await self._answer(spec, entity, span, lane)
-            absent = spec.absent(span, packed.series, self.calendar.yesterday)
-            if absent:
+            absent = spec.absent(span, packed.series, self.calendar.yesterday, begun)
+            if absent and not standstill.is_general(absent):
                 packed = await self._answer(spec, entity, span, lane)
-                absent = spec.absent(span, packed.series, self.calendar.yesterday)
+                absent = spec.absent(span, packed.series, self.calendar.yesterday, begun)
         except (ConfigurationError, PermissionDenied) as error:
             if isinstance(error, Unreachable):
                 raise
             self._deny(spec.resource, error)
             return None
+        except Stopped:
+            return None
         except BrazeError as error:
-            self._count_failure(spec.resource)
+            self._count_failure(spec.resource, error)
             self._fail(spec.resource, entity.id, wanted, error)
             return None
         self._failed_in_a_row[spec.resource] = 0
-        if absent:
-            detail = f"the days {absent.first} to {absent.last} are missing in it, also when asked again"
-            self._fail(spec.resource, entity.id, absent, BadAnswer(spec.parts[0].endpoint, entity.id, 200, detail))
+        if absent and absent.last == self.calendar.yesterday:
+            standstill.note(absent, entity.id)
+        elif absent:
+            self._fail_absent(spec, entity.id, absent)
         else:
             self._mend(spec.resource, entity.id, span)
         self._deliver(spec, entity, span, packed, absent)
         return None if absent else packed.series
+
+    def _fail_absent(self, spec: SeriesSpec, entity_id: str, absent: Span) -> None:
+        detail = f"the days {absent.first} to {absent.last} are missing in it, also when asked again"
+        self._fail(spec.resource, entity_id, absent, BadAnswer(spec.parts[0].endpoint, entity_id, 200, detail))
+
+    def _fail_standstills(self) -> None:
+        """Record what lacks its latest days: one failure for the resource if it is many entities, else one each."""
+        for resource, standstill in self._standstills.items():
+            spec = self._specs(resource)[0]
+            for absent, entity_ids in standstill.entities():
+                if standstill.is_general(absent):
+                    sentence = (
+                        f"The figures of {len(entity_ids):,} entities end before {absent.first}: Braze has not come"
+                        " further yet. The next run asks again."
+                    )
+                    self._fail(resource, ALL, absent, BrazeError(sentence, endpoint=spec.parts[0].endpoint, status=200))
+                else:
+                    for entity_id in entity_ids:
+                        self._fail_absent(spec, entity_id, absent)
 
     def _deliver(self, spec: SeriesSpec, entity: Entity, span: Span, packed: Packed, absent: Span | None) -> None:
         last = min(span.last, self.calendar.yesterday)
@@ -507,7 +583,7 @@ class Extraction:
 
     async def _answer(self, spec: SeriesSpec, entity: Entity, span: Span, lane: asyncio.Semaphore | None) -> Packed:
         """The answer(s) for `span` of `entity`, flattened and packed in the client's worker thread."""
-        parts = [part for part in spec.parts if part.endpoint not in self._denied]
+        parts = self._parts(spec)
         if len(spec.parts) == 1:
             pack = lambda series: self._pack_series(spec, entity, series)  # noqa: E731
             packed: Packed = await self._ask(parts[0], spec, entity, span, pack, lane)
@@ -517,14 +593,20 @@ class Extraction:
             return_exceptions=True,
         )
         for answer in answers:
-            if isinstance(answer, PermissionDenied):
+            if isinstance(answer, PermissionDenied | InvalidKey):
                 self._deny(spec.resource, answer)
             elif isinstance(answer, BaseException):
                 raise answer
         granted = [answer for answer in answers if isinstance(answer, Series)]
         if not granted:
-            raise next(answer for answer in answers if isinstance(answer, PermissionDenied))
-        return self._pack_series(spec, entity, flatten.joined(spec.table, spec.keys, granted))
+            raise next(answer for answer in answers if isinstance(answer, PermissionDenied | InvalidKey))
+        series = flatten.joined(spec.table, spec.keys, granted)
+        denied = [part for part in spec.parts if part.endpoint in self._denied]
+        if complete := max((day for day in self._part_cursors(spec, entity, denied) if day), default=None):
+            # Rows replace rows: up to this day there are some that also hold what is denied by now.
+            kept = [row for row in series.rows[spec.table] if self._day(row) > complete]
+            series = replace(series, rows={spec.table: kept})
+        return self._pack_series(spec, entity, series)
 
     async def _ask(
         self,
@@ -548,6 +630,10 @@ class Extraction:
 
     # Small things
 
+    def _day(self, row: Row) -> date:
+        day: date = row["date"] if "date" in row else local_day(row["hour"], self.settings.zone)
+        return day
+
     async def _get(self, endpoint: Endpoint, parameters: Mapping[str, Any], **options: Any) -> Any:
         self.planned[endpoint.path] += 1
         return await self.client.get(endpoint, parameters, **options)
@@ -569,14 +655,17 @@ class Extraction:
         always = Span(self.calendar.now.date().min, self.calendar.now.date().max)
         self.open_failures.loaded(resource, entity_id, span or always)
 
-    def _count_failure(self, resource: str) -> None:
+    def _count_failure(self, resource: str, error: BrazeError) -> None:
+        if error.status and error.status < HTTPStatus.TOO_MANY_REQUESTS:
+            self._failed_in_a_row[resource] = 0  # an answer about this one entity
+            return
         self._failed_in_a_row[resource] += 1
         if self._failed_in_a_row[resource] == FAILURES_IN_A_ROW:
-            last = self.failures[-1].message if self.failures else ""
             sentence = (
-                f"{FAILURES_IN_A_ROW} requests for {resource} failed one after the other; the next run asks again."
+                f"{FAILURES_IN_A_ROW} requests for {resource} failed one after the other: the rest is left for the"
+                f" next run. The latest: {error}"
             )
-            self._fail(resource, ALL, None, BrazeError(f"{sentence} The latest: {last}"))
+            self._fail(resource, ALL, None, BrazeError(sentence, endpoint=error.endpoint, status=error.status))
 
     def _deny(self, resource: str, error: BrazeError) -> None:
         endpoint = _endpoint(error)
@@ -598,6 +687,16 @@ class Extraction:
         return Packed(pack(series.rows, parents, self.known), Series({}, series.days, series.last_active))
 
 
+def _before_the_first_day(spans: Sequence[Span], results: Sequence[Series | None]) -> list[Span]:
+    """The `spans` whose answers are empty because they end before the first day that any of them has."""
+    first = min((min(result.days) for result in results if result and result.days), default=date.min)
+    return [
+        span
+        for span, result in zip(spans, results, strict=True)
+        if result is not None and not result.days and span.last < first
+    ]
+
+
 @asynccontextmanager
 async def _tasks() -> AsyncIterator[asyncio.TaskGroup]:
     """A task group that, when the listing that feeds it fails, completes what was listed before it raises that."""
@@ -605,7 +704,7 @@ async def _tasks() -> AsyncIterator[asyncio.TaskGroup]:
     async with asyncio.TaskGroup() as tasks:
         try:
             yield tasks
-        except BrazeError as error:
+        except (BrazeError, Stopped) as error:
             failure = error
     if failure:
         raise failure
