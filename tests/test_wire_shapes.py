@@ -48,7 +48,7 @@ def test_every_field_of_an_answer_lands_in_a_typed_column_or_a_row(name: str) ->
     assert wire.exact(found) == wire.exact(wire.expected(name))
 
 
-@pytest.mark.parametrize("path", wire.of_success(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", wire.of_success([*wire.hand_made(), *wire.recorded()]), ids=lambda path: path.stem)
 def test_every_field_has_a_place(path: Path) -> None:
     for exchange in wire.exchanges(path):
         if rows := wire.rows_of(exchange):
