@@ -34,6 +34,7 @@ from sources.braze.resources import (
     failures_from_state,
     forget_backfill,
     hints,
+    learn,
     merge_keys,
     resources,
 )
@@ -65,6 +66,8 @@ def run(job: Job, plan: bool = False) -> int:
         request = job.profiles(settings, Path(pipeline.pipelines_dir) / f"{job.pipeline}.exports")
         extraction = Extraction(settings, open_client(settings), job.now, job.only, dry=plan, request=request)
         state = pipeline.state.get("sources", {}).get(SOURCE, {})
+        if SOURCE in pipeline.schemas:
+            learn(extraction, pipeline.schemas[SOURCE])
         with _stopping_cleanly(extraction):
             extraction.start(names, cursors_from_state(state, extraction), failures_from_state(state))
             _await_first_contact(extraction)

@@ -183,13 +183,13 @@ def _rows(extraction: Extraction, chunk: Chunk, resource: str) -> Iterator[DataI
 def _start(extraction: Extraction, chunk: Chunk) -> None:
     selected = [name for name in RESOURCES if name in chunk.open]
     state = dlt.current.source_state()
-    _learn(extraction)
+    learn(extraction, dlt.current.source_schema())
     extraction.start(selected, cursors_from_state(state, extraction), failures_from_state(state))
 
 
-def _learn(extraction: Extraction) -> None:
-    """Take over what the schema knows: types of discovered columns, and which tables hold data."""
-    for name, table in dlt.current.source_schema().tables.items():
+def learn(extraction: Extraction, schema: dlt.Schema) -> None:
+    """Tell `extraction`, before it starts, what `schema` knows: types of discovered columns, tables that hold data."""
+    for name, table in schema.tables.items():
         declared = TABLES.get(name)
         if not declared:
             continue
