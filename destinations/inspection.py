@@ -1,19 +1,21 @@
 """A dataset looked at from the inside: the rows of some keys, what days there are, doubled rows, orphans.
 
 Everything is asked in plain SELECTs that every SQL destination understands, and given back in bounded pieces. The
-functions know tables and columns by the names they are called with, and nothing of what these mean.
+functions know tables and columns by the names they are called with, and nothing of what these mean. They work on an
+open `pipeline.sql_client()`: opening DuckDB takes longer than most of what is asked here.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import dlt
+from dlt.destinations.sql_client import SqlClientBase
 
 PIECE_ROWS = 5_000
 """Rows fetched at a time."""
 
 Key = Mapping[str, Any]
+Client = SqlClientBase[Any]
 
 _ROWS = "SELECT * FROM {table} WHERE ({condition})"
 _DURING = " AND {moment} >= %s AND {moment} < %s"
@@ -39,7 +41,7 @@ class Extent:
 
 
 def rows(
-    pipeline: dlt.Pipeline,
+    client: Client,
     table: str,
     keys: Sequence[Key],
     moment: str | None = None,
@@ -49,64 +51,57 @@ def rows(
 
     With `moment` and `between`, those whose column `moment` is at or after the first value and before the second.
     """
-    with pipeline.sql_client() as client:
-        condition, values = _one_of(client, keys)
-        sql = _ROWS.format(table=client.make_qualified_table_name(table), condition=condition)
-        if moment and between:
-            sql += _DURING.format(moment=client.escape_column_name(moment))
-            values += between
-        with client.execute_query(sql, *values) as cursor:
-            names = [column[0] for column in cursor.description]
-            for row in _pieces(cursor):
-                yield {name: value for name, value in zip(names, row, strict=True) if value is not None}
+    condition, values = _one_of(client, keys)
+    sql = _ROWS.format(table=client.make_qualified_table_name(table), condition=condition)
+    if moment and between:
+        sql += _DURING.format(moment=client.escape_column_name(moment))
+        values += between
+    with client.execute_query(sql, *values) as cursor:
+        names = [column[0] for column in cursor.description]
+        for row in _pieces(cursor):
+            yield {name: value for name, value in zip(names, row, strict=True) if value is not None}
 
 
-def extents(pipeline: dlt.Pipeline, table: str, key: Sequence[str], moment: str) -> Iterator[Extent]:
+def extents(client: Client, table: str, key: Sequence[str], moment: str) -> Iterator[Extent]:
     """For every value of the columns `key`, which values of the column `moment` the table has."""
-    with pipeline.sql_client() as client:
-        sql = _EXTENTS.format(
-            table=client.make_qualified_table_name(table),
-            key=", ".join(map(client.escape_column_name, key)),
-            moment=client.escape_column_name(moment),
-        )
-        with client.execute_query(sql) as cursor:
-            for row in _pieces(cursor):
-                yield Extent(dict(zip(key, row, strict=False)), *row[len(key) :])
+    sql = _EXTENTS.format(
+        table=client.make_qualified_table_name(table),
+        key=", ".join(map(client.escape_column_name, key)),
+        moment=client.escape_column_name(moment),
+    )
+    with client.execute_query(sql) as cursor:
+        for row in _pieces(cursor):
+            yield Extent(dict(zip(key, row, strict=False)), *row[len(key) :])
 
 
-def moments(pipeline: dlt.Pipeline, table: str, key: Key, moment: str) -> list[Any]:
+def moments(client: Client, table: str, key: Key, moment: str) -> list[Any]:
     """The values of the column `moment` that the rows of one key have."""
-    with pipeline.sql_client() as client:
-        condition, values = _one_of(client, [key])
-        sql = _MOMENTS.format(
-            table=client.make_qualified_table_name(table),
-            moment=client.escape_column_name(moment),
-            condition=condition,
-        )
-        with client.execute_query(sql, *values) as cursor:
-            return [row[0] for row in cursor.fetchall()]
+    condition, values = _one_of(client, [key])
+    sql = _MOMENTS.format(
+        table=client.make_qualified_table_name(table),
+        moment=client.escape_column_name(moment),
+        condition=condition,
+    )
+    with client.execute_query(sql, *values) as cursor:
+        return [row[0] for row in cursor.fetchall()]
 
 
-def newest(pipeline: dlt.Pipeline, table: str, column: str) -> Any:
+def newest(client: Client, table: str, column: str) -> Any:
     """The largest value of a column, None if the table is empty."""
-    with pipeline.sql_client() as client:
-        name = client.make_qualified_table_name(table)
-        with client.execute_query(_NEWEST.format(table=name, column=client.escape_column_name(column))) as cursor:
-            return cursor.fetchall()[0][0]
+    name = client.make_qualified_table_name(table)
+    with client.execute_query(_NEWEST.format(table=name, column=client.escape_column_name(column))) as cursor:
+        return cursor.fetchall()[0][0]
 
 
-def doubled(pipeline: dlt.Pipeline, table: str, key: Sequence[str], most: int) -> list[tuple[dict[str, Any], int]]:
+def doubled(client: Client, table: str, key: Sequence[str], most: int) -> list[tuple[dict[str, Any], int]]:
     """Up to `most` values of the columns `key` that more than one row has, and how many rows."""
-    with pipeline.sql_client() as client:
-        columns = ", ".join(map(client.escape_column_name, key))
-        with client.execute_query(
-            _DOUBLED.format(table=client.make_qualified_table_name(table), key=columns)
-        ) as cursor:
-            return [(dict(zip(key, row, strict=False)), row[-1]) for row in cursor.fetchmany(most)]
+    columns = ", ".join(map(client.escape_column_name, key))
+    with client.execute_query(_DOUBLED.format(table=client.make_qualified_table_name(table), key=columns)) as cursor:
+        return [(dict(zip(key, row, strict=False)), row[-1]) for row in cursor.fetchmany(most)]
 
 
 def orphans(
-    pipeline: dlt.Pipeline,
+    client: Client,
     child: tuple[str, Sequence[str]],
     parent: tuple[str, Sequence[str]],
     most: int,
@@ -117,19 +112,18 @@ def orphans(
     `child` and `parent` are a table and its columns, in the same order. Children whose only column says `exempt`
     refer to nothing.
     """
-    with pipeline.sql_client() as client:
-        columns = [f"c.{client.escape_column_name(name)}" for name in child[1]]
-        owners = [f"p.{client.escape_column_name(name)}" for name in parent[1]]
-        sql = _ORPHANS.format(
-            columns=", ".join(columns),
-            child=client.make_qualified_table_name(child[0]),
-            parent=client.make_qualified_table_name(parent[0]),
-            same=" AND ".join(f"{owner} = {column}" for owner, column in zip(owners, columns, strict=True)),
-        )
-        if exempt is not None:
-            sql += _EXEMPT.format(column=columns[0])
-        with client.execute_query(sql, *([] if exempt is None else [exempt])) as cursor:
-            return [dict(zip(child[1], row, strict=True)) for row in cursor.fetchmany(most)]
+    columns = [f"c.{client.escape_column_name(name)}" for name in child[1]]
+    owners = [f"p.{client.escape_column_name(name)}" for name in parent[1]]
+    sql = _ORPHANS.format(
+        columns=", ".join(columns),
+        child=client.make_qualified_table_name(child[0]),
+        parent=client.make_qualified_table_name(parent[0]),
+        same=" AND ".join(f"{owner} = {column}" for owner, column in zip(owners, columns, strict=True)),
+    )
+    if exempt is not None:
+        sql += _EXEMPT.format(column=columns[0])
+    with client.execute_query(sql, *([] if exempt is None else [exempt])) as cursor:
+        return [dict(zip(child[1], row, strict=True)) for row in cursor.fetchmany(most)]
 
 
 def _pieces(cursor: Any) -> Iterator[tuple[Any, ...]]:
@@ -137,7 +131,7 @@ def _pieces(cursor: Any) -> Iterator[tuple[Any, ...]]:
         yield from piece
 
 
-def _one_of(client: Any, keys: Sequence[Key]) -> tuple[str, list[Any]]:
+def _one_of(client: Client, keys: Sequence[Key]) -> tuple[str, list[Any]]:
     """The condition that a row has one of `keys`, and its values."""
     names = [client.escape_column_name(name) for name in keys[0]]
     values = [value for key in keys for value in key.values()]

@@ -24,13 +24,13 @@ def look_inside(held: Held, resource: str, report: Report) -> None:
             _find_holes(held, spec, report)
     tables = [table for table in tables_of(resource) if table.name in held.tables]
     for table in tables:
-        for key, count in inspection.doubled(held.pipeline, table.name, table.key, MOST_PER_TABLE):
+        for key, count in inspection.doubled(held.client, table.name, table.key, MOST_PER_TABLE):
             report.add(Difference(Kind.DOUBLED, table.name, key, None, f"{count} rows", "1 row"))
     for owned in ownerships(resource):
         if {owned.child, owned.parent} <= held.tables:
             child, parent = (owned.child, owned.columns), (owned.parent, owned.key)
             exempt = ALL if len(owned.columns) == 1 else None
-            for key in inspection.orphans(held.pipeline, child, parent, MOST_PER_TABLE, exempt):
+            for key in inspection.orphans(held.client, child, parent, MOST_PER_TABLE, exempt):
                 report.add(Difference(Kind.ORPHAN, owned.child, key, None, f"no such row in {owned.parent}"))
 
 
@@ -43,6 +43,6 @@ def _find_holes(held: Held, spec: SeriesSpec, report: Report) -> None:
             report.late(spec.resource, entity_named(extent.key).id, late)
         if (extent.last - extent.first) / step + 1 == extent.count:
             continue
-        for first, last in gaps(inspection.moments(held.pipeline, main.name, extent.key, spec.moment), step):
+        for first, last in gaps(inspection.moments(held.client, main.name, extent.key, spec.moment), step):
             key = {**extent.key, "start_date": held.day(first), "end_date": held.day(last)}
             report.add(Difference(Kind.GAP, main.name, key, None, "no rows between those that there are"))

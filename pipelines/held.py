@@ -55,10 +55,10 @@ class Days:
 
 
 class Held:
-    """What one dataset holds; `extents` are known for the series that were `surveyed`."""
+    """What one dataset holds, read through an open `client`; `extents` are known once a series was surveyed."""
 
-    def __init__(self, pipeline: dlt.Pipeline, calendar: Calendar) -> None:
-        self.pipeline = pipeline
+    def __init__(self, pipeline: dlt.Pipeline, client: inspection.Client, calendar: Calendar) -> None:
+        self.client = client
         self.calendar = calendar
         self.tables = frozenset(table_names(pipeline))
         self._loads = Loads(query(pipeline, _RUNS) if "sync_runs" in self.tables else [], calendar.zone)
@@ -76,7 +76,7 @@ class Held:
     def survey(self, spec: SeriesSpec) -> None:
         """Find out which entities there are, and their first and last moments."""
         main = spec.tables[0]
-        found = inspection.extents(self.pipeline, main.name, main.entity, spec.moment)
+        found = inspection.extents(self.client, main.name, main.entity, spec.moment)
         self._extents[main.name] = {tuple(extent.key.values()): extent for extent in found}
 
     def extents(self, spec: SeriesSpec) -> Mapping[Key, Extent]:
@@ -108,20 +108,21 @@ class Held:
         unfinished: set[Key] = set()
         keys = [extent.key for extent in batch]
         bounds = self._bounds(spec, min(self.closed(extent).first for extent in batch))
-        for table in spec.tables:
+        tables = spec.tables
+        for table in tables:
             found: dict[Key, list[Row]] = defaultdict(list)
             for row in await self._rows(table, keys, spec.moment, bounds):
                 day = self.day(row[spec.moment])
                 place = (*(row[name] for name in table.entity), day)
                 found[place].append(comparable(row))
-                if table is spec.tables[0] and self._is_unfinished(row, day):
+                if table is tables[0] and self._is_unfinished(row, day):
                     unfinished.add(place)
             rows[table.name] = found
         return Days(rows, frozenset(unfinished))
 
     async def newest(self, table: str, column: str) -> Any:
         """The largest value of a column."""
-        return await self.aside(lambda: inspection.newest(self.pipeline, table, column))
+        return await self.aside(lambda: inspection.newest(self.client, table, column))
 
     async def aside(self, read: Callable[[], T]) -> T:
         """Read the warehouse in a thread, one read at a time."""
@@ -139,4 +140,4 @@ class Held:
     async def _rows(self, table: Table, keys: Sequence[Row], *during: Any) -> list[Row]:
         if table.name not in self.tables:
             return []
-        return await self.aside(lambda: list(inspection.rows(self.pipeline, table.name, keys, *during)))
+        return await self.aside(lambda: list(inspection.rows(self.client, table.name, keys, *during)))

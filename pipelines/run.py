@@ -74,14 +74,14 @@ def run(job: Job, plan: bool = False) -> int:
             if plan:
                 extraction.join()
                 _raise_crash(extraction)
-                print_plan(extraction.planned, extraction.planned_days, settings)
+                print_plan(extraction.run.planned, extraction.run.planned_days, settings)
                 return 0
             return _load(job, pipeline, extraction, settings, names)
 
 
 def _load(job: Job, pipeline: dlt.Pipeline, extraction: Extraction, settings: Settings, names: tuple[str, ...]) -> int:
     outcome = Outcome(job.now)
-    with Reporter(extraction.progress, job.log_format):
+    with Reporter(extraction.run.record.progress, job.log_format):
         first = True
         while first or not extraction.finished:
             chunk = Chunk(CHUNK_ROWS, CHUNK_SECONDS)
@@ -136,7 +136,7 @@ def _cause(failure: PipelineStepFailed) -> str:
 
 def _ledger(job: Job, extraction: Extraction, outcome: Outcome, names: tuple[str, ...]) -> DltResource:
     """The row of this run in `sync_runs`."""
-    traffic = extraction.client.traffic
+    traffic = extraction.run.client.traffic
     row = {
         "run_id": extraction.run_id,
         "command": job.command,
@@ -161,7 +161,7 @@ def _ledger(job: Job, extraction: Extraction, outcome: Outcome, names: tuple[str
 
 def _await_first_contact(extraction: Extraction) -> None:
     """Wait until Braze has answered anything: a wrong key or host must end the run before anything is written."""
-    while not (extraction.client.traffic.succeeded or extraction.asked):
+    while not (extraction.run.client.traffic.succeeded or extraction.asked):
         time.sleep(0.005)
     if extraction.asked:
         _raise_crash(extraction)

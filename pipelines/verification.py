@@ -257,10 +257,10 @@ class Verification:
             return
         entity = tuple(extent.key.values())
         days = [day for day in self._comparable_days(spec, span, said) if (*entity, day) not in held.unfinished]
-        tally = self.report.tally(spec.resource)
+        tally, moment = self.report.tally(spec.resource), spec.moment
         tally.days += len(days)
         for table in spec.tables:
-            theirs = [row for row in said.rows[table.name] if self._held.day(row[spec.moment]) in days]
+            theirs = [row for row in said.rows[table.name] if self._held.day(row[moment]) in days]
             tally.rows += len(theirs)
             for difference in compare(table, held.of(table, entity, days), theirs, said.ignored):
                 self.report.add(difference)

@@ -28,8 +28,8 @@ def run_verify(job: Job, sample: int | None, output: str, plan: bool = False) ->
     settings = resolve(**job.overrides)
     names = job.names(settings)
     calendar = Calendar(job.now, settings.zone, settings.lookback_days, settings.start_date)
-    with reading(job.destination, job.dataset) as pipeline:
-        held = Held(pipeline, calendar)
+    with reading(job.destination, job.dataset) as pipeline, pipeline.sql_client() as client:
+        held = Held(pipeline, client, calendar)
         if not any(held.has(name) for name in names):
             raise DestinationError("Nothing of what is to be verified has been loaded here yet: run braze-elt sync.")
         api = Rereading(settings, open_client(settings), dry=plan)

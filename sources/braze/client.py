@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
@@ -35,7 +36,7 @@ from sources.braze.answers import (
     shown,
 )
 from sources.braze.endpoints import Endpoint
-from sources.braze.errors import BadAnswer, BrazeError, ConfigurationError, ExportRunning, Unreachable
+from sources.braze.errors import BadAnswer, BrazeError, ConfigurationError, ExportRunning, Stopped, Unreachable
 from sources.braze.lanes import aside
 from sources.braze.rate_limits import RateLimits
 
@@ -125,6 +126,7 @@ class Client:
             self._session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=concurrency))
         self._environment = self._session.merge_environment_settings(base_url, {}, None, None, None)
         self._answered = False
+        self._stopped = asyncio.Event()
         self.traffic = Traffic(self._limits)
 
     @overload
@@ -202,6 +204,14 @@ class Client:
         prepared.prepare_body(orjson.dumps(dict(body)), files=None)
         return await self._call(_Call(Question.about(endpoint, body, self._api_key), prepared, then, lane))
 
+    def stop(self) -> None:
+        """Send nothing more: what waits, for the rate limit or for another attempt, raises `Stopped`.
+
+        What is under way goes on. Belongs into the client's event loop.
+        """
+        self._stopped.set()
+        self._limits.stop()
+
     async def aclose(self) -> None:
         """Drop what has not been sent and close idle connections; requests under way end by themselves."""
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -213,7 +223,7 @@ class Client:
             stop=self._is_enough,
             wait=self._pause,
             before_sleep=self._count_retry,
-            sleep=partial(_sleep_aside, call.lane),
+            sleep=partial(self._sleep_aside, call.lane),
             reraise=True,
         )
         try:
@@ -232,6 +242,13 @@ class Client:
     def _at_first_contact(self, state: RetryCallState) -> bool:
         failure = state.outcome and state.outcome.exception()
         return not self._answered and isinstance(failure, Failure) and not failure.sent
+
+    async def _sleep_aside(self, lane: asyncio.Semaphore | None, seconds: float) -> None:
+        async with aside(lane):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._stopped.wait()
+                    raise Stopped
 
     def _count_retry(self, _: RetryCallState) -> None:
         self.traffic.retries += 1
@@ -315,11 +332,6 @@ class Client:
         if answer.crash:
             raise answer.crash
         return answer.result
-
-
-async def _sleep_aside(lane: asyncio.Semaphore | None, seconds: float) -> None:
-    async with aside(lane):
-        await asyncio.sleep(seconds)
 
 
 def _next_cursor(response: requests.Response) -> str | None:

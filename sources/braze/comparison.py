@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -57,11 +58,16 @@ def comparable(row: Row) -> Row:
     """`row` without NULLs and the connector's own columns; values from variant columns are back in their column."""
     plain = {}
     for name, value in row.items():
-        if value is None or _OWN.match(name):
-            continue
-        variant = _VARIANT.match(name)
-        plain[variant[1] if variant else name] = value
+        if value is not None and (column := _column(name)):
+            plain[column] = value
     return plain
+
+
+@lru_cache(maxsize=10_000)
+def _column(name: str) -> str | None:
+    """The column that `name` stands for, None if it is the connector's own."""
+    variant = _VARIANT.match(name)
+    return None if _OWN.match(name) else variant[1] if variant else name
 
 
 def typed(table: Table, rows: Sequence[Row]) -> list[Row]:

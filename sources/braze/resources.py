@@ -63,7 +63,7 @@ class Chunk:
             done()
         count = len(self._on_commit)
         self._on_commit.clear()
-        extraction.committed(count)
+        extraction.run.outbox.committed(count)
 
 
 def resources(extraction: Extraction, chunk: Chunk, names: Iterable[str] = RESOURCES) -> list[DltResource]:
@@ -149,7 +149,7 @@ def _describe(table: Table, name: str) -> str:
 
 def _section(extraction: Extraction) -> str:
     """Where in a resource's state the cursors are: backfills keep their own and leave the nightly ones alone."""
-    only = extraction.calendar.only
+    only = extraction.run.calendar.only
     return f"backfill {only.first}..{only.last}" if only else "cursors"
 
 
@@ -195,9 +195,9 @@ def learn(extraction: Extraction, schema: dlt.Schema) -> None:
             continue
         for column_name, column in table["columns"].items():
             if data_type := column.get("data_type"):
-                extraction.known.types[name].setdefault(column_name, Type(data_type))
+                extraction.run.known.types[name].setdefault(column_name, Type(data_type))
         if (table.get("x-normalizer") or {}).get("seen-data"):
-            extraction.known.filled.add(name)
+            extraction.run.known.filled.add(name)
 
 
 def _missing_tables(tables: Iterable[Table]) -> Iterator[DataItemWithMeta]:
@@ -215,7 +215,7 @@ class _Writer:
         self._extraction = extraction
         self._chunk = chunk
         self._resource = resource
-        self._cursors = extraction.cursors.setdefault(resource, Cursors())
+        self._cursors = extraction.run.cursors.setdefault(resource, Cursors())
         self._moved = False
         self.unfinished = False
         self._waiting: dict[str, list[pa.Table]] = defaultdict(list)
@@ -252,7 +252,7 @@ class _Writer:
             dlt.current.resource_state()[_section(self._extraction)] = self._cursors.to_state()
 
     def _write(self) -> Iterator[DataItemWithMeta]:
-        known = self._extraction.known
+        known = self._extraction.run.known
         for name, packed in pack(self._plain, self._parents, known).items():
             self._waiting[name].append(packed)
         for name, tables in self._waiting.items():
@@ -282,7 +282,7 @@ def _failures(extraction: Extraction, chunk: Chunk) -> Iterator[DataItemWithMeta
     known = dict.fromkeys(extraction.failures)
     resolved: list[Failure] = []
     if extraction.finished:
-        resolved, still_open = extraction.open_failures.settle(extraction.calendar.now)
+        resolved, still_open = extraction.run.record.open_failures.settle(extraction.run.calendar.now)
         dlt.current.resource_state()["open"] = [failure.to_state() for failure in (*still_open, *known)]
     rows = [failure.row() for failure in (*known, *resolved)]
     yield from _missing_tables([TABLES[FAILURES]])
