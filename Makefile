@@ -5,14 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint bench lock clean
+.PHONY: demo test lint bench record lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
 	$(BIN)/braze-elt demo
 
 test: $(VENV)/.developing
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
 
 lint: $(VENV)/.developing
 	$(BIN)/ruff check .
@@ -21,6 +21,10 @@ lint: $(VENV)/.developing
 
 bench: $(VENV)/.developing
 	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+# Records cassettes from a live workspace: tests/cassettes/README.md.
+record: $(VENV)/.developing
+	$(BIN)/python -m tests.record $(ARGS)
 
 # Pins the newest versions that pyproject.toml allows, for every platform and extra.
 lock: $(VENV)/.developing

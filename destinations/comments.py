@@ -84,9 +84,7 @@ def write(pipeline: dlt.Pipeline, descriptions: Descriptions) -> None:
         current = {(table, column): comment for table, column, comment in present}
         wanted = dict(_wanted({**DLT_TABLES, **descriptions}, {table for table, _ in current}))
         statements = [
-            _comment(
-                client.make_qualified_table_name(table), column and client.escape_column_name(column), text
-            )
+            _comment(client.make_qualified_table_name(table), column and client.escape_column_name(column), text)
             for (table, column), text in wanted.items()
             if (table, column) in current and current[table, column] != text
         ]

@@ -5,7 +5,7 @@ class DestinationError(Exception):
     """The destination is named or configured wrongly."""
 
 
-class DestinationUnavailable(DestinationError):  # noqa: N818 - reads as what is the matter
+class DestinationUnavailable(DestinationError):
     """The destination is configured, but cannot be used now."""
 
 

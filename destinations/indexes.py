@@ -31,6 +31,4 @@ def ensure(pipeline: dlt.Pipeline, keys: Mapping[str, tuple[str, ...]]) -> None:
             if table in keys and index is None:
                 columns = ", ".join(map(client.escape_column_name, keys[table]))
                 name = client.escape_column_name(f"{table}_merge_key")
-                client.execute_sql(
-                    f"CREATE INDEX {name} ON {client.make_qualified_table_name(table)} ({columns})"
-                )
+                client.execute_sql(f"CREATE INDEX {name} ON {client.make_qualified_table_name(table)} ({columns})")

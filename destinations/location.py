@@ -36,8 +36,7 @@ def configuration(destination: AnyDestination, dataset: str) -> Any:
         raise DestinationError(_lacking(destination, error)) from None
     except (ConfigurationException, ValueError) as error:
         raise DestinationError(
-            f"{setting} cannot be read ({type(error).__name__}): it must be a connection string"
-            f"{_example(destination)}."
+            f"{setting} cannot be read ({type(error).__name__}): it must be a connection string{_example(destination)}."
         ) from None
 
 

@@ -1,5 +1,6 @@
 """Reading a pipeline's dataset."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import dlt
@@ -59,3 +60,23 @@ def exists(pipeline: dlt.Pipeline) -> bool:
     """Say whether there is anything to open: opening a DuckDB file that does not exist would make it."""
     file = duckdb_file(pipeline.destination, pipeline.dataset_name)
     return file is None or file.exists()
+
+
+def first_column(pipeline: dlt.Pipeline, sql: str) -> Iterator[str]:
+    """Return the values of the first column that `sql` selects, as text, without the nulls; read in chunks.
+
+    Raises DestinationUnavailable if what is asked for was never loaded.
+    """
+    if not exists(pipeline):
+        raise DestinationUnavailable("Nothing has been loaded yet, the DuckDB file does not exist: run a sync.")
+    try:
+        with pipeline.sql_client() as client, client.execute_query(sql) as cursor:
+            while rows := cursor.fetchmany(_ROWS_AT_A_TIME):
+                yield from (str(row[0]) for row in rows if row[0] is not None)
+    except DatabaseUndefinedRelation:
+        raise DestinationUnavailable(
+            f"The dataset {pipeline.dataset_name} has no table that is asked for yet: run a sync."
+        ) from None
+
+
+_ROWS_AT_A_TIME = 10_000

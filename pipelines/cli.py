@@ -141,6 +141,26 @@ def backfill(
     sys.exit(run(Job("backfill", select, destination, dataset, log_format, only=Span(start, end)), plan=plan))
 
 
+@cli.command("export-users")
+@click.option("--segment", "segments", multiple=True, metavar="ID", help="Segment to export; repeatable.")
+@click.option("--global-control-group", is_flag=True, help="Export the global control group.")
+@click.option("--external-ids", type=click.File("r"), metavar="FILE", help="External ids, one a line; - for stdin.")
+@click.option("--external-ids-query", metavar="SQL", help="A query whose first column holds external ids.")
+@click.option("--external-ids-url", metavar="URL", help="SQLAlchemy URL for the query; the default is the warehouse.")
+@click.option("--cancel", is_flag=True, help="Cancel the running exports of the segments instead.")
+@_where
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def export_users(
+    segments: tuple[str, ...], cancel: bool, destination: str, dataset: str, log_format: str, **source: Any
+) -> None:
+    """Load profiles: of segments, of the global control group, or by external id."""
+    from pipelines.export_users import cancel_exports, run_export
+
+    if cancel:
+        sys.exit(cancel_exports(segments))
+    sys.exit(run_export(segments, destination, dataset, log_format, **source))
+
+
 @cli.command()
 @click.option("--sample", type=click.IntRange(min=1), default=20, show_default=True, help="Entities per resource.")
 @click.option("--all", "everything", is_flag=True, help="Compare everything instead of a sample.")

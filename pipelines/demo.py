@@ -1,8 +1,10 @@
 """`braze-elt demo`: a stand-in workspace, loaded and queried, in one command."""
 
 import sys
+from datetime import date, timedelta
 from pathlib import Path
 from subprocess import PIPE, Popen
+from typing import Any
 
 import duckdb
 from rich.table import Table
@@ -10,7 +12,11 @@ from rich.table import Table
 from pipelines.job import Job
 from pipelines.run import run
 from pipelines.terminal import stdout
+from sources.braze.export_fields import REQUESTABLE
+from sources.braze.tables import RESOURCES
+from sources.braze_sandbox import Workspace
 
+HISTORY_DAYS = 90
 QUERIES = {
     "Campaigns by conversions in the last 30 days": """
         select c.name, sum(d.unique_recipients) as recipients, sum(d.conversions) as conversions,
@@ -34,19 +40,32 @@ def run_demo(file: Path) -> int:
         try:
             assert server.stdout
             url = server.stdout.readline().strip()
-            code = run(
-                Job(
-                    "sync",
-                    file=file,
-                    pipeline="braze_demo",
-                    overrides={"api_key": "demo", "endpoint": url, "time_zone": "UTC"},
-                )
+            job = Job(
+                "sync", ",".join(RESOURCES), file=file, pipeline="braze_demo", overrides=demo_settings(url, Workspace())
             )
+            code = run(job)
         finally:
             server.terminate()
     if code == 0:
         _show(file)
     return code
+
+
+def demo_settings(url: str, workspace: Workspace) -> dict[str, Any]:
+    """Settings that let every table of the connector have rows: breakdowns, hours, sends, and a segment's profiles."""
+    return {
+        "api_key": "demo",
+        "endpoint": url,
+        "time_zone": "UTC",
+        "start_date": date.today() - timedelta(days=HISTORY_DAYS),
+        "hourly": True,
+        "app_ids": list(workspace.apps),
+        "sends": [f"{campaign_id}:{send_id}" for campaign_id, send_id in workspace.sends],
+        "segments": list(workspace.segments)[:1],
+        "fields": sorted(REQUESTABLE),
+        "pii": {"email": "hash", "phone": "drop", "last_name": "drop"},
+        "pii_key": "demo",
+    }
 
 
 def _show(file: Path) -> None:

@@ -1,7 +1,7 @@
 """A command's inputs made ready: selection, settings, pipeline, locks."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,12 +18,14 @@ from destinations.factory import destination
 from destinations.location import fingerprint
 from destinations.locks import lock
 from destinations.settings import apply_loader_defaults
-from destinations.state import adopt
+from destinations.state import adopt, complete
 from pipelines.errors import RunFailed
 from sources.braze import default_names
 from sources.braze.errors import ConfigurationError
+from sources.braze.export_jobs import Audience
 from sources.braze.settings import Settings
 from sources.braze.tables import RESOURCES
+from sources.braze.users import ProfileRequest
 from sources.braze.windows import Span
 
 PIPELINE = "braze"
@@ -43,6 +45,13 @@ class Job:
     pipeline: str = PIPELINE
     file: Path | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
+    audiences: tuple[str, ...] | None = None
+    external_ids: Iterable[str] | None = None
+
+    def profiles(self, settings: Settings, folder: Path) -> ProfileRequest:
+        """Whose profiles to load: those the command names, or else the configured segments."""
+        segments = settings.segments if self.audiences is None else self.audiences
+        return ProfileRequest(folder, tuple(Audience(segment) for segment in segments), self.external_ids)
 
     def names(self, settings: Settings) -> tuple[str, ...]:
         """The selected resources. Raises `ConfigurationError` for an unknown one, with the nearest."""
@@ -81,8 +90,7 @@ def opened(job: Job) -> Iterator[dlt.Pipeline]:
         check(pipeline.destination, job.dataset)
         with lock(pipeline.destination, job.dataset):
             adopt(pipeline, fingerprint(pipeline.destination, job.dataset))
-            if pipeline.has_pending_data:
-                pipeline.run()
+            complete(pipeline)
             yield pipeline
 
 

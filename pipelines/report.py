@@ -12,7 +12,7 @@ from rich.table import Table
 
 from pipelines.terminal import stderr, stdout
 from sources.braze.extraction import Extraction
-from sources.braze.extraction import Progress as Known
+from sources.braze.record import Progress as Known
 
 if TYPE_CHECKING:
     from pipelines.run import Outcome
@@ -90,12 +90,15 @@ def print_outcome(extraction: Extraction, outcome: "Outcome") -> None:
     table.add_section()
     table.add_row("all", f"{outcome.rows.total():,}")
     console.print(table)
-    traffic = extraction.client.traffic
+    traffic = extraction.run.client.traffic
     seconds = (outcome.finished_at - outcome.started_at).total_seconds() if outcome.finished_at else 0
     console.print(
         f"{outcome.status}: {traffic.requests:,} requests, {traffic.retries:,} retries, {traffic.refused:,} refused"
         f" (429), {traffic.waited:.0f} s waited for the rate limit, {seconds:.1f} s in all."
     )
+    if extraction.profiles and extraction.profiles.unknown:
+        shown = ", ".join(f"{name} (line {place})" for place, name in extraction.profiles.unknown_ids[:20])
+        console.print(f"{extraction.profiles.unknown:,} ids are not known to Braze: {shown}", soft_wrap=True)
     for failure in extraction.failures[:10]:
         console.print(f"  failed: {failure.resource} {failure.entity_id}: {failure.message}", soft_wrap=True)
     if len(extraction.failures) > 10:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -16,6 +17,7 @@ from dlt.extract import DltResource, DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from destinations.comments import write as write_comments
+from destinations.indexes import ensure as ensure_indexes
 from destinations.state import prune_state
 from pipelines.errors import RunFailed
 from pipelines.job import Job, opened
@@ -32,12 +34,14 @@ from sources.braze.resources import (
     failures_from_state,
     forget_backfill,
     hints,
+    learn,
+    merge_keys,
     resources,
 )
 from sources.braze.settings import Settings, resolve
 from sources.braze.tables import TABLES
 
-CHUNK_ROWS = 1_000_000
+CHUNK_ROWS = 2_000_000
 CHUNK_SECONDS = 60.0
 """A kill loses the chunk in progress: a minute's work."""
 SOURCE = "braze"
@@ -59,22 +63,25 @@ def run(job: Job, plan: bool = False) -> int:
     settings = resolve(**job.overrides)
     names = job.names(settings)
     with opened(job) as pipeline:
-        extraction = Extraction(settings, open_client(settings), job.now, job.only, dry=plan)
+        request = job.profiles(settings, Path(pipeline.pipelines_dir) / f"{job.pipeline}.exports")
+        extraction = Extraction(settings, open_client(settings), job.now, job.only, dry=plan, request=request)
         state = pipeline.state.get("sources", {}).get(SOURCE, {})
+        if SOURCE in pipeline.schemas:
+            learn(extraction, pipeline.schemas[SOURCE])
         with _stopping_cleanly(extraction):
             extraction.start(names, cursors_from_state(state, extraction), failures_from_state(state))
             _await_first_contact(extraction)
             if plan:
                 extraction.join()
                 _raise_crash(extraction)
-                print_plan(extraction.planned, extraction.planned_days, settings)
+                print_plan(extraction.run.planned, extraction.run.planned_days, settings)
                 return 0
             return _load(job, pipeline, extraction, settings, names)
 
 
 def _load(job: Job, pipeline: dlt.Pipeline, extraction: Extraction, settings: Settings, names: tuple[str, ...]) -> int:
     outcome = Outcome(job.now)
-    with Reporter(extraction.progress, job.log_format):
+    with Reporter(extraction.run.record.progress, job.log_format):
         first = True
         while first or not extraction.finished:
             chunk = Chunk(CHUNK_ROWS, CHUNK_SECONDS)
@@ -82,6 +89,7 @@ def _load(job: Job, pipeline: dlt.Pipeline, extraction: Extraction, settings: Se
             if first:
                 package.append(_ledger(job, extraction, outcome, names))
             _run_package(pipeline, package, extraction)
+            chunk.committed(extraction)
             outcome.rows.update(chunk.tables)
             first = False
     outcome.status = _status(extraction)
@@ -90,6 +98,7 @@ def _load(job: Job, pipeline: dlt.Pipeline, extraction: Extraction, settings: Se
     if job.only and outcome.status == "ok":
         closing.append(forget_backfill(extraction, names))
     _run_package(pipeline, closing, extraction)
+    ensure_indexes(pipeline, merge_keys())
     write_comments(pipeline, descriptions(pipeline.default_schema))
     prune_state(pipeline)
     print_outcome(extraction, outcome)
@@ -127,7 +136,7 @@ def _cause(failure: PipelineStepFailed) -> str:
 
 def _ledger(job: Job, extraction: Extraction, outcome: Outcome, names: tuple[str, ...]) -> DltResource:
     """The row of this run in `sync_runs`."""
-    traffic = extraction.client.traffic
+    traffic = extraction.run.client.traffic
     row = {
         "run_id": extraction.run_id,
         "command": job.command,
@@ -152,7 +161,7 @@ def _ledger(job: Job, extraction: Extraction, outcome: Outcome, names: tuple[str
 
 def _await_first_contact(extraction: Extraction) -> None:
     """Wait until Braze has answered anything: a wrong key or host must end the run before anything is written."""
-    while not (extraction.client.traffic.succeeded or extraction.asked):
+    while not (extraction.run.client.traffic.succeeded or extraction.asked):
         time.sleep(0.005)
     if extraction.asked:
         _raise_crash(extraction)

@@ -30,7 +30,9 @@ _OPEN_FAILURES = """
 
 @dataclass(frozen=True)
 class Status:
-    """What `status` says. `freshness` is the newest day per table; `behind` counts entities by resource whose
+    """What `status` says.
+
+    `freshness` is the newest day per table; `behind` counts entities by resource whose
     newest day is older than their table's; `age_hours` is the time since the last run that loaded.
     """
 

@@ -1,13 +1,19 @@
 """Fixtures for all tests: a private place for dlt, and the two warehouses."""
 
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests import postgres
 from tests.warehouses import Warehouse
+
+settings.register_profile("suite", max_examples=60, deadline=None)
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")
@@ -48,8 +54,19 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def warehouse(request: pytest.FixtureRequest, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
     """Both destinations in turn, empty, with their credentials in the environment."""
     name = request.param
-    credentials = (
-        str(workplace / "warehouse.duckdb") if name == "duckdb" else request.getfixturevalue("postgres_url")
-    )
+    credentials = str(workplace / "warehouse.duckdb") if name == "duckdb" else request.getfixturevalue("postgres_url")
     monkeypatch.setenv(f"DESTINATION__{name.upper()}__CREDENTIALS", credentials)
     return Warehouse(name, credentials)
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every connection that leaves the machine fail."""
+    connect = socket.socket.connect
+
+    def within_the_machine(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX and not str(address[0]).startswith("127."):
+            raise AssertionError(f"a connection to {address[0]} from a test that may not leave the machine")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", within_the_machine)

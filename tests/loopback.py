@@ -75,6 +75,10 @@ class Loopback:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take no more connections; those that are open stay."""
         self._server.shutdown()
         self._server.server_close()
 
@@ -107,9 +111,7 @@ def _handler(answer: Callable[[Received], Reply], received: list[Received]) -> t
         def _send(self, reply: Reply) -> None:
             content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
             self.send_response_only(reply.status)
-            headers = CaseInsensitiveDict(
-                Date=formatdate(usegmt=True), **{"Content-Length": str(len(content))}
-            )
+            headers = CaseInsensitiveDict({"Date": formatdate(usegmt=True), "Content-Length": str(len(content))})
             headers.update(reply.headers)
             for name, value in headers.items():
                 self.send_header(name, value)

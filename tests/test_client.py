@@ -9,11 +9,13 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sources.braze.client import ATTEMPTS, REFUSALS, Client, Json
+from sources.braze.answers import Json
+from sources.braze.client import ATTEMPTS, REFUSALS, Client, Param
 from sources.braze.endpoints import (
     CAMPAIGNS_DATA_SERIES,
     CAMPAIGNS_DETAILS,
@@ -63,8 +65,8 @@ def ask(
         return *asyncio.run(session(server.url)), server
 
 
-def get_list(client: Client) -> Awaitable[Json]:
-    return client.get(CAMPAIGNS_LIST, {"page": 0})
+async def get_list(client: Client) -> Json:
+    return await client.get(CAMPAIGNS_LIST, {"page": 0})
 
 
 def failure(answer: Callable[[Received], Reply], work: Callable[[Client], Awaitable[Any]] = get_list) -> Any:
@@ -89,9 +91,26 @@ def test_key_goes_into_the_header_only() -> None:
     assert request.body == b""
 
 
+def test_a_netrc_entry_does_not_replace_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login someone password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    _, _, server = ask(script(OK), get_list)
+    assert server.received[0].headers["Authorization"] == f"Bearer {KEY}"
+
+
+def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Loopback(script(OK)) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", "")
+        client = client_of("http://braze.invalid")
+        asyncio.run(get_list(client))
+    assert proxy.received[0].target == "http://braze.invalid/campaigns/list?page=0"
+
+
 def test_parameters_arrive_as_they_were_meant() -> None:
     name = "Käufe & mehr + 100% / é?=#☀️"
-    params = {
+    params: dict[str, Param] = {
         "event": name,
         "length": 7,
         "ending_at": "2026-09-01T00:00:00+02:00",
@@ -135,9 +154,7 @@ def test_what_then_raises_is_the_callers_and_not_tried_again() -> None:
 def test_post_sends_json_and_takes_201() -> None:
     body = {"segment_id": "s1", "fields_to_export": ["braze_id"]}
     answer = {"message": "success", "url": None}
-    result, _, server = ask(
-        script(Reply(201, answer)), lambda client: client.post(USERS_EXPORT_SEGMENT, body)
-    )
+    result, _, server = ask(script(Reply(201, answer)), lambda client: client.post(USERS_EXPORT_SEGMENT, body))
     (request,) = server.received
     assert result == answer
     assert request.method == "POST"
@@ -155,12 +172,8 @@ def test_post_sends_json_and_takes_201() -> None:
         (Reply(418, {"message": "I am a teapot"}), BadAnswer, "418: I am a teapot"),
     ],
 )
-def test_each_refusal_has_its_error_and_is_not_tried_again(
-    reply: Reply, kind: type[BrazeError], words: str
-) -> None:
-    error, _, server = failure(
-        script(reply), lambda client: client.get(CAMPAIGNS_DETAILS, {"campaign_id": "c1"})
-    )
+def test_each_refusal_has_its_error_and_is_not_tried_again(reply: Reply, kind: type[BrazeError], words: str) -> None:
+    error, _, server = failure(script(reply), lambda client: client.get(CAMPAIGNS_DETAILS, {"campaign_id": "c1"}))
     assert type(error) is kind
     assert words in str(error)
     assert error.endpoint is CAMPAIGNS_DETAILS
@@ -296,27 +309,26 @@ def test_an_unreachable_host_is_named_quickly() -> None:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         client = client_of(url)
         with pytest.raises(Unreachable, match=r"127\.0\.0\.1.*Connection refused.*`endpoint`"):
-            asyncio.run(get_list(client))  # type: ignore[arg-type]
+            asyncio.run(get_list(client))
     assert client.traffic.requests == 3
 
 
 def test_an_unknown_host_is_named() -> None:
     client = client_of("https://rest.braze.invalid")
     with pytest.raises(Unreachable, match=r"rest\.braze\.invalid"):
-        asyncio.run(get_list(client))  # type: ignore[arg-type]
+        asyncio.run(get_list(client))
 
 
 def test_a_refused_connection_after_the_first_answer_is_an_ordinary_retry() -> None:
-    async def work(client: Client) -> None:
-        await client.get(CAMPAIGNS_LIST, {})
-        client._base_url = url_of_nobody
-        await client.get(CAMPAIGNS_LIST, {})
+    async def work(client: Client, server: Loopback) -> None:
+        await get_list(client)
+        server.close()
+        with pytest.raises(BadAnswer, match="Connection refused"):
+            await get_list(client)
 
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        url_of_nobody = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        error, client, _ = failure(script(OK), work)
-    assert type(error) is BadAnswer
+    with Loopback(script(Reply(headers={"Connection": "close"}))) as server:
+        client = client_of(server.url)
+        asyncio.run(work(client, server))
     assert client.traffic.requests == 1 + ATTEMPTS
 
 
@@ -360,9 +372,7 @@ def start_export(client: Client) -> Awaitable[Json]:
 
 def test_a_second_export_of_a_segment_is_told_from_the_rate_limit() -> None:
     headers = {**reset_in(1000), "X-RateLimit-Limit": "250000", "X-RateLimit-Remaining": "249000"}
-    error, client, server = failure(
-        script(Reply(429, {"message": "Export in progress"}, headers)), start_export
-    )
+    error, client, server = failure(script(Reply(429, {"message": "Export in progress"}, headers)), start_export)
     assert type(error) is ExportRunning
     assert "segment_id s1" in str(error)
     assert (len(server.received), client.traffic.refused) == (1, 0)

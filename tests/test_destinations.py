@@ -1,6 +1,7 @@
 """Destinations by name, what stands in the way of using one, and who may use it."""
 
 import contextlib
+import socket
 import subprocess
 import sys
 import threading
@@ -45,9 +46,7 @@ def at(url: str, **parts: str) -> str:
 def process_holding(file: Path):
     """Another process that has the DuckDB file open; yields its process id."""
     code = f"import duckdb; c = duckdb.connect({str(file)!r}); print('open', flush=True); input()"
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as holder:
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"open\n"
         try:
@@ -206,19 +205,26 @@ def test_unreadable_credentials_are_not_repeated(workplace, monkeypatch, value):
     assert "hunter2" not in sentence
 
 
+def test_postgres_that_does_not_listen_is_described(workplace, monkeypatch, postgres_url):
+    with socket.socket() as bound_but_silent:
+        bound_but_silent.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{bound_but_silent.getsockname()[1]}"
+        monkeypatch.setenv(POSTGRES, at(postgres_url, host=host))
+        sentence = refusal("postgres")
+    assert f"refuses the connection: nothing listens at {host}" in sentence
+    assert POSTGRES in sentence
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"host": "127.0.0.1:1"}, "refuses the connection: nothing listens at 127.0.0.1:1"),
         ({"host": "db.invalid:5432"}, "the host name db.invalid is unknown"),
         ({"password": "hunter2"}, "refuses the user postgres or the password"),
         ({"user": "nobody"}, "refuses the user nobody or the password"),
         ({"path": "/absent"}, "has no database absent"),
     ],
 )
-def test_postgres_that_cannot_be_reached_is_described(
-    workplace, monkeypatch, postgres_url, changes, expected
-):
+def test_postgres_that_cannot_be_reached_is_described(workplace, monkeypatch, postgres_url, changes, expected):
     monkeypatch.setenv(POSTGRES, at(postgres_url, **changes))
     sentence = refusal("postgres")
     assert expected in sentence
@@ -345,9 +351,7 @@ def settings_in(folder: Path, **environment: str) -> str:
     root = Path(__file__).parent.parent
     env = {"PATH": "/usr/bin", "HOME": str(folder), "PYTHONPATH": str(root), **environment}
     run = [sys.executable, "-c", code]
-    return subprocess.run(
-        run, cwd=folder, env=env, check=True, stdout=subprocess.PIPE, text=True
-    ).stdout.strip()
+    return subprocess.run(run, cwd=folder, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 def test_the_loader_defaults_hold_without_any_settings_file(tmp_path):
@@ -371,7 +375,5 @@ def test_every_row_names_its_load_and_no_row_stays_outside_the_dataset(warehouse
     loads = "SELECT count(*) FROM braze.campaigns c JOIN braze._dlt_loads l ON l.load_id = c._dlt_load_id"
     assert warehouse.query(loads) == [(2,)]
     assert warehouse.query("SELECT count(*) FROM braze_staging.campaigns") == [(0,)]
-    left = [
-        path for path in Path(pipeline.working_dir).rglob("*") if path.suffix in {".parquet", ".csv", ".gz"}
-    ]
+    left = [path for path in Path(pipeline.working_dir).rglob("*") if path.suffix in {".parquet", ".csv", ".gz"}]
     assert left == []

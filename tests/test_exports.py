@@ -41,9 +41,7 @@ def in_a_loop(test):
 
 
 def profile_lines(first, last):
-    return "".join(
-        json.dumps({"braze_id": f"b{i}", "email": f"p{i}@x.example"}) + "\n" for i in range(first, last)
-    )
+    return "".join(json.dumps({"braze_id": f"b{i}", "email": f"p{i}@x.example"}) + "\n" for i in range(first, last))
 
 
 def archive(*parts):
@@ -113,9 +111,7 @@ class Braze:
         known = [i for i in asked["external_ids"] if not i.startswith("no")]
         users = [{"braze_id": f"b-{i}", "external_id": i} for i in known]
         missing = [i for i in asked["external_ids"] if i.startswith("no")]
-        return web.json_response(
-            {"message": "success", "users": users, "invalid_user_ids": missing}, status=201
-        )
+        return web.json_response({"message": "success", "users": users, "invalid_user_ids": missing}, status=201)
 
     async def __aenter__(self):
         app = web.Application()
@@ -227,9 +223,7 @@ async def test_a_killed_run_goes_on_with_the_same_export(tmp_path):
 
 
 @in_a_loop
-async def test_killed_while_loading_nothing_is_lost_and_loaded_members_are_not_read_again(
-    tmp_path, monkeypatch
-):
+async def test_killed_while_loading_nothing_is_lost_and_loaded_members_are_not_read_again(tmp_path, monkeypatch):
     monkeypatch.setattr("sources.braze.profiles.GROUP_PROFILES", 10)
     async with Braze(archive(*(profile_lines(i * 10, i * 10 + 10) for i in range(4)))) as braze:
         async for event in braze.exports(tmp_path).events([SEGMENT]):
@@ -253,9 +247,7 @@ async def test_403_after_the_urls_lifetime_means_a_new_export(tmp_path):
     seconds = count(0, 3600)
     async with Braze(archive(profile_lines(0, 5))) as braze:
         braze.refusals = [403] * 5
-        warehouse, _ = await run(
-            braze.exports(tmp_path, clock=lambda: 1e9 + next(seconds), timeout_minutes=6000)
-        )
+        warehouse, _ = await run(braze.exports(tmp_path, clock=lambda: 1e9 + next(seconds), timeout_minutes=6000))
     assert len(warehouse["users"]) == 5
     assert len(braze.requested) == 2
     assert {request.path for request in braze.downloads} == {"/storage/1.zip", "/storage/2.zip"}
@@ -453,15 +445,11 @@ async def test_a_bucket_that_is_not_set_or_not_readable_gets_a_sentence(tmp_path
 async def test_ids_fifty_at_a_time_with_the_unknown_reported_by_place(tmp_path):
     asked = (f"no-{i}\n" if i % 100 == 0 else f"u{i}" for i in range(1, 2301))
     async with Braze() as braze:
-        files = [
-            file async for file in export_ids(braze.client, asked, export_fields(["email"]), tmp_path / "w")
-        ]
+        files = [file async for file in export_ids(braze.client, asked, export_fields(["email"]), tmp_path / "w")]
     bodies = [body for _, body in braze.requested]
     assert [len(body["external_ids"]) for body in bodies] == [50] * 46
     assert bodies[0]["fields_to_export"] == ["braze_id", "email"]
-    assert [item for file in files for item in file.unknown] == [
-        (i, f"no-{i}") for i in range(100, 2301, 100)
-    ]
+    assert [item for file in files for item in file.unknown] == [(i, f"no-{i}") for i in range(100, 2301, 100)]
     assert all(stat.S_IMODE(file.path.stat().st_mode) == 0o600 for file in files)
     with ProfileShredder(tmp_path / "s") as shredder:
         assert sum(group.profiles for group in shredder.groups(file.path for file in files)) == 2300 - 23
@@ -474,9 +462,9 @@ def test_fields():
     assert single.body(segment)["custom_attributes_to_export"] == ["tier", "a b"]
     assert "custom_attributes" in single.loaded(segment)
     assert single.body(control) == {"fields_to_export": ["braze_id"]}
-    assert "custom_attributes_to_export" not in export_fields(
-        ["custom_attributes.a", "custom_attributes"]
-    ).body(segment)
+    assert "custom_attributes_to_export" not in export_fields(["custom_attributes.a", "custom_attributes"]).body(
+        segment
+    )
     assert export_fields(["push_tokens"]).loaded(control) == ("braze_id",)
 
 

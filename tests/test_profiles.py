@@ -71,9 +71,7 @@ FULL = {
             "multiple_converted": {"Primary - A": True, "B": False},
         }
     ],
-    "canvases_received": [
-        {"api_canvas_id": "v1", "steps_received": [{"api_canvas_step_id": "s1"}, {"name": "no id"}]}
-    ],
+    "canvases_received": [{"api_canvas_id": "v1", "steps_received": [{"api_canvas_step_id": "s1"}, {"name": "no id"}]}],
 }
 
 
@@ -85,9 +83,7 @@ def test_every_field_lands_where_it_belongs(tmp_path):
     assert (user["external_id"], user["total_revenue"], user["home_city"]) == ("00000017", 65.0, None)
     assert (user["first_name"], user["last_name"]) == ("nul", "O'Brien\nJr.")
     assert json.loads(user["last_coordinates"]) == [41.5, -87.25]
-    assert [
-        (a["name"], a["type"], json.loads(a["value"])) for a in tables["user_custom_attributes"]
-    ] == sorted(
+    assert [(a["name"], a["type"], json.loads(a["value"])) for a in tables["user_custom_attributes"]] == sorted(
         [
             ("a b.c", "array", [1, {"x": None}]),
             ("phone", "string", SECRET),
@@ -109,9 +105,7 @@ def test_every_field_lands_where_it_belongs(tmp_path):
 
 
 def test_a_profile_without_rows_leaves_a_tombstone_in_replaced_tables_only(tmp_path):
-    tables, _ = shred(
-        tmp_path, write(tmp_path / "a", {"braze_id": "b"}, {"braze_id": "c", "devices": [None]})
-    )
+    tables, _ = shred(tmp_path, write(tmp_path / "a", {"braze_id": "b"}, {"braze_id": "c", "devices": [None]}))
     replaced = {table.name for table in TABLES if table.parent == ("braze_id",)}
     assert {name for name, rows in tables.items() if rows} == replaced | {"users"}
     assert {(row["braze_id"], row["_deleted"]) for row in tables["user_devices"]} == {
@@ -121,9 +115,7 @@ def test_a_profile_without_rows_leaves_a_tombstone_in_replaced_tables_only(tmp_p
 
 
 def test_tables_of_fields_that_were_not_asked_for_are_left_alone(tmp_path):
-    tables, _ = shred(
-        tmp_path, write(tmp_path / "a", FULL), fields=["braze_id", "devices", "custom_attributes.n"]
-    )
+    tables, _ = shred(tmp_path, write(tmp_path / "a", FULL), fields=["braze_id", "devices", "custom_attributes.n"])
     assert set(tables) == {"users", "user_devices", "user_custom_attributes"}
 
 
@@ -137,9 +129,7 @@ def test_unknown_scalars_become_columns_and_free_text_does_not(tmp_path):
 
 def test_lines_that_are_no_profiles_are_kept_apart(tmp_path):
     path = tmp_path / "a.txt"
-    path.write_bytes(
-        b'{"braze_id":"a"}\n{"braze_id":\n\n[1]\n{"email":"x"}\n\xff{}\n{"braze_id":"b"}\r\n"tail'
-    )
+    path.write_bytes(b'{"braze_id":"a"}\n{"braze_id":\n\n[1]\n{"email":"x"}\n\xff{}\n{"braze_id":"b"}\r\n"tail')
     tables, (group,) = shred(tmp_path, path)
     assert [row["braze_id"] for row in tables["users"]] == ["a", "b"]
     (bad,) = group.quarantined
@@ -176,9 +166,7 @@ def test_a_profile_exported_twice_is_one_row(tmp_path, monkeypatch):
 
 def test_the_newest_of_two_rows_with_one_key_counts(tmp_path):
     events = [{"name": "e", "last": f"2024-01-0{day}T00:00:00Z", "count": day} for day in (1, 3, 2)]
-    tables, _ = shred(
-        tmp_path, write(tmp_path / "a", {"braze_id": "a", "custom_events": [*events, {}, None]})
-    )
+    tables, _ = shred(tmp_path, write(tmp_path / "a", {"braze_id": "a", "custom_events": [*events, {}, None]}))
     assert [row["count"] for row in tables["user_custom_events"]] == [3]
 
 
@@ -221,9 +209,7 @@ def test_archives_are_told_by_content_and_damage_costs_one_file(tmp_path):
     names = ["cut.gz", "cut.zip", "crc.zip", "one.gz", "two.zip", "three"]
     tables, groups = shred(tmp_path, *(tmp_path / name for name in names))
     assert [row["braze_id"] for row in tables["users"]] == sorted("zgpx")
-    assert [
-        next(name for name in names if name in sentence) for g in groups for sentence in g.corrupt
-    ] == names[:3]
+    assert [next(name for name in names if name in sentence) for g in groups for sentence in g.corrupt] == names[:3]
 
 
 RULES = {
@@ -277,11 +263,7 @@ def test_every_table_and_column_is_described():
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 JSON_VALUE = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**60), 2**60)
-    | st.floats(-1e9, 1e9).map(lambda x: round(x, 3))
-    | TEXT,
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(-1e9, 1e9).map(lambda x: round(x, 3)) | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=6,
 )

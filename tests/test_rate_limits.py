@@ -30,9 +30,7 @@ class Windows:
     Its clock is off by `skew` seconds. Other consumers send `others` requests for each of ours.
     """
 
-    def __init__(
-        self, limit: int, period: int, skew: float = 0, latency: float = 0.02, others: int = 0
-    ) -> None:
+    def __init__(self, limit: int, period: int, skew: float = 0, latency: float = 0.02, others: int = 0) -> None:
         self.limit, self.period, self.skew, self.latency = limit, period, skew, latency
         self.others = others
         self.served: Counter[int] = Counter()
@@ -114,15 +112,13 @@ class FakeTime:
         return self.now
 
 
-def headers_of(
-    remaining: object, reset: object, limit: object = 1000, **more: str
-) -> CaseInsensitiveDict[str]:
+def headers_of(remaining: int, reset: float, limit: int = 1000, retry_after: str = "") -> CaseInsensitiveDict[str]:
     return CaseInsensitiveDict(
         {
             "x-ratelimit-limit": str(limit),
             "X-RateLimit-Remaining": str(remaining),
             "X-Ratelimit-Reset": str(int(reset)),
-            **more,
+            "Retry-After": retry_after,
         }
     )
 
@@ -190,6 +186,8 @@ def test_a_new_window_replaces_the_old_one_and_late_answers_do_not_bring_it_back
         assert await admitted(limits, POOL) == 0
         clock.now = reset + 1
         assert await admitted(limits, POOL) == PROBES
+        limits.observe(POOL, headers_of(199, reset), reset - 1)
+        assert await admitted(limits, POOL) == 1
         limits.observe(POOL, headers_of(999, reset + 3600), clock.now)
         limits.observe(POOL, headers_of(199, reset), reset - 1)
         assert await admitted(limits, POOL) == 799 - 5
@@ -202,9 +200,7 @@ def test_headers_that_make_no_sense_are_ignored(nonsense: str) -> None:
     async def work(limits: RateLimits, clock: FakeTime) -> None:
         await admitted(limits, POOL)
         limits.observe(POOL, headers_of(300, clock.now + 600), clock.now)
-        limits.observe(
-            POOL, CaseInsensitiveDict({"X-RateLimit-Reset": nonsense, "Date": nonsense}), clock.now
-        )
+        limits.observe(POOL, CaseInsensitiveDict({"X-RateLimit-Reset": nonsense, "Date": nonsense}), clock.now)
         assert await admitted(limits, POOL) == 100 - 1 - 2  # one counted without headers, two under way
 
     scenario(work)
@@ -292,7 +288,7 @@ def test_retry_after_pauses_the_bucket(as_date: bool) -> None:
     async def work(limits: RateLimits, clock: FakeTime) -> None:
         retry = formatdate(clock.now + 120, usegmt=True) if as_date else "120"
         await limits.admit(POOL)
-        limits.refuse(POOL, headers_of(900, clock.now + 3000, **{"Retry-After": retry}), clock.now)
+        limits.refuse(POOL, headers_of(900, clock.now + 3000, retry_after=retry), clock.now)
         clock.now += 119
         assert await admitted(limits, POOL) == 0
         clock.now += 1
@@ -316,6 +312,8 @@ def test_a_long_wait_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
         await limits.admit(POOL)
         limits.observe(POOL, headers_of(200, clock.now + 600), clock.now)
         waiting = [asyncio.ensure_future(limits.admit(POOL)) for _ in range(5)]
+        await asyncio.sleep(0.01)
+        limits.lost(POOL)
         await asyncio.sleep(0.01)
         clock.now += 601
         limits.lost(POOL)  # an answer of any kind makes the first in the queue look again

@@ -102,9 +102,7 @@ def test_a_lost_working_directory_costs_nothing(warehouse):
     assert warehouse.query(ALL) == rows_of(3)
 
 
-def test_each_warehouse_has_its_own_cursors_though_they_share_a_working_directory(
-    warehouse, monkeypatch, workplace
-):
+def test_each_warehouse_has_its_own_cursors_though_they_share_a_working_directory(warehouse, monkeypatch, workplace):
     night(warehouse.name)
     setting = "DESTINATION__DUCKDB__CREDENTIALS"
     monkeypatch.setenv(setting, str(workplace / "other.duckdb"))
@@ -179,9 +177,7 @@ def test_pending_packages_of_another_warehouse_are_dropped(workplace, monkeypatc
     assert cursor(night("duckdb")) == 2
 
 
-def test_pending_packages_are_dropped_once_the_warehouse_has_moved_on_without_them(
-    warehouse, monkeypatch, workplace
-):
+def test_pending_packages_are_dropped_once_the_warehouse_has_moved_on_without_them(warehouse, monkeypatch, workplace):
     night(warehouse.name)
     killed_night(warehouse.name, "normalized")
     monkeypatch.setenv("DLT_DATA_DIR", str(workplace / "elsewhere"))

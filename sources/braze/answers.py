@@ -56,9 +56,7 @@ class Failure(Exception):
     whether the same request may be sent once more.
     """
 
-    def __init__(
-        self, detail: str, *, status: int | None = None, sent: bool = True, again: bool = True
-    ) -> None:
+    def __init__(self, detail: str, *, status: int | None = None, sent: bool = True, again: bool = True) -> None:
         super().__init__(detail)
         self.detail = detail
         self.status = status
@@ -129,9 +127,7 @@ def network_failure(question: Question, error: requests.RequestException) -> Fai
 
 
 def _never_sent(error: requests.RequestException) -> bool:
-    if isinstance(
-        error, requests.ConnectTimeout | requests.exceptions.SSLError | requests.exceptions.ProxyError
-    ):
+    if isinstance(error, requests.ConnectTimeout | requests.exceptions.SSLError | requests.exceptions.ProxyError):
         return True
     return isinstance(getattr(next(iter(error.args), None), "reason", None), NewConnectionError)
 

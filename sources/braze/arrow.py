@@ -6,6 +6,8 @@ as dlt does it: nothing is lost and nothing fails. Texts lose NUL characters, an
 COPY cannot tell the two apart, and no key is ever empty.
 """
 
+import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
@@ -47,6 +49,12 @@ def to_arrow(table: Table, rows: Sequence[Row], known: Mapping[str, Type]) -> pa
     return pa.table(columns, schema=pa.schema([_field(table, name, array) for name, array in columns.items()]))
 
 
+def empty(table: Table) -> pa.Table:
+    """`table` without rows."""
+    fields = [pa.field(c.name, ARROW_TYPES[c.type], nullable=c.name not in table.key) for c in table.columns]
+    return pa.schema(fields).empty_table()
+
+
 def tombstones(table: Table, parents: Iterable[Mapping[str, Any]]) -> pa.Table:
     """One row per parent that has no rows in `table`, so that a merge removes those the warehouse still has."""
     assert table.parent
@@ -73,13 +81,34 @@ _FILLERS: dict[Type, Any] = {
 def union(tables: Sequence[pa.Table]) -> pa.Table:
     """Arrow tables of one warehouse table → one; columns that some lack are null there, numbers widen.
 
+    A discovered column that is of one kind here and of another there becomes text, as within one table (`infer`).
     Texts are cleaned here, once for many rows: NUL characters go, empty texts become null.
     """
-    table = pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+    mixed = _mixed(tables)
+    uniform = [_with_text(table, mixed) for table in tables] if mixed else tables
+    table = pa.concat_tables(uniform, promote_options="permissive").combine_chunks()
     for place, column in enumerate(table.schema):
         if pa.types.is_string(column.type):
             table = table.set_column(place, column, _clean(table.column(place)))
     return table
+
+
+def _mixed(tables: Sequence[pa.Table]) -> set[str]:
+    kinds: dict[str, set[pa.DataType]] = defaultdict(set)
+    for table in tables:
+        for column in table.schema:
+            kinds[column.name].add(column.type)
+    return {name for name, types in kinds.items() if len(types) > 1 and not types <= _NUMBERS}
+
+
+def _with_text(table: pa.Table, names: set[str]) -> pa.Table:
+    for name in names.intersection(table.column_names):
+        texts = [None if value is None else _to_text(value) for value in table.column(name).to_pylist()]
+        table = table.set_column(table.column_names.index(name), name, pa.array(texts, pa.string()))
+    return table
+
+
+_NUMBERS = {pa.int64(), pa.float64()}
 
 
 def infer(values: Iterable[Any]) -> Type | None:
@@ -104,11 +133,11 @@ def _convert(name: str, values: list[Any], wanted: Type) -> dict[str, pa.Array]:
     """`values` as `{name: array}`, and as `{name__v_…: array}` for those that `wanted` cannot hold."""
     try:
         return {name: _array(values, wanted)}
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, TypeError, ValueError):
+    except (pa.ArrowException, OverflowError, TypeError, ValueError):
         fitting = [_coerce(value, wanted) for value in values]
-    strays = [value if fit is None else None for value, fit in zip(values, fitting, strict=True)]
+    strays = [value if fit is None and value != "" else None for value, fit in zip(values, fitting, strict=True)]
     columns = {name: _array(fitting, wanted)}
-    stray_type = infer(value for value in strays if value != "")
+    stray_type = infer(strays)
     if stray_type in (Type.TEXT, Type.JSON) or wanted is stray_type:
         strays = [value if value is None or isinstance(value, str) else _json(value) for value in strays]
         stray_type = Type.TEXT
@@ -124,6 +153,8 @@ def _array(values: list[Any], wanted: Type) -> pa.Array:
         return pa.array([_instant(value) for value in values], ARROW_TYPES[wanted])
     if wanted is Type.DATE:
         return pa.array([_date(value) for value in values], ARROW_TYPES[wanted])
+    if wanted is Type.BIGINT:
+        return pa.array(values).cast(pa.int64())  # told the type at once, pyarrow cuts off decimals
     return pa.array(values, ARROW_TYPES[wanted])
 
 
@@ -136,8 +167,11 @@ def _clean(array: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _json(value: Any) -> str:
-    text = value.replace("\x00", "") if isinstance(value, str) else value
-    return orjson.dumps(text).decode().replace("\\u0000", "")
+    return _NUL_IN_JSON.sub(r"\1", orjson.dumps(value).decode())
+
+
+_NUL_IN_JSON = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+"""The escape of a NUL character, not the text of it: a backslash that is escaped itself begins none."""
 
 
 def _instant(value: Any) -> datetime | None:
@@ -145,8 +179,10 @@ def _instant(value: Any) -> datetime | None:
         return None
     if isinstance(value, datetime):
         return value
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not the text of a timestamp")
     parsed = datetime.fromisoformat(value.replace(" UTC", "Z").replace(" +", "+").strip())
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
 def _date(value: Any) -> date | None:
@@ -198,7 +234,11 @@ def conform(table: Table, item: pa.Table, known: dict[str, Type]) -> pa.Table:
         place = item.column_names.index(name)
         item = item.remove_column(place)
         for variant, array in _convert(name, values, known[name]).items():
-            item = item.append_column(pa.field(variant, array.type), array)
+            if variant in item.column_names:
+                both = pc.coalesce(item.column(variant), array)
+                item = item.set_column(item.column_names.index(variant), variant, both)
+            else:
+                item = item.append_column(variant, array)
             known.setdefault(variant, _TYPES_OF_ARROW[array.type])
     return item
 

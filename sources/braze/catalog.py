@@ -4,14 +4,14 @@ A `Catalog` declares one kind of entity; `entities` pages through its list. List
 included; entries may shift between pages while the workspace changes, so each id counts once.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
 from sources.braze import endpoints, flatten
 from sources.braze.endpoints import Endpoint
-from sources.braze.errors import InvalidKey, NotAvailable, PermissionDenied
+from sources.braze.errors import BadAnswer, InvalidKey, NotAvailable, PermissionDenied
 from sources.braze.flatten import Answer, Row, Rows
 from sources.braze.model import ALL
 from sources.braze.settings import Settings
@@ -136,18 +136,32 @@ CARDS = Catalog(
 CATALOGS = (CAMPAIGNS, CANVASES, SEGMENTS, CARDS)
 
 
+def entries(answer: Answer, items: str, endpoint: Endpoint) -> list[Any]:
+    """What `answer` lists under `items`. Raises `BadAnswer` if it has no list: that is no empty workspace."""
+    found = answer.get(items)
+    if not isinstance(found, list):
+        raise BadAnswer(endpoint, "", 200, f"it holds no list of {items}")
+    return found
+
+
+def named(found: Iterable[Any], name: str) -> list[Answer]:
+    """The objects among `found` that have a `name`, the last one of each."""
+    objects = [entry for entry in found if isinstance(entry, Mapping) and entry.get(name)]
+    return list({entry[name]: entry for entry in objects}.values())
+
+
 async def listed(get: Get, catalog: Catalog) -> AsyncIterator[list[Answer]]:
     """The entries of a list endpoint, page by page, each id once."""
     seen: set[str] = set()
     page = 0
     while True:
         answer = await get(catalog.listing, {"page": page, **catalog.list_parameters})
-        entries = answer.get(catalog.items) or []
-        fresh = [entry for entry in entries if entry.get("id") and entry["id"] not in seen]
+        found = entries(answer, catalog.items, catalog.listing)
+        fresh = [entry for entry in named(found, "id") if entry["id"] not in seen]
         seen.update(entry["id"] for entry in fresh)
         if fresh:
             yield fresh
-        if len(entries) < catalog.page_size or not fresh:
+        if len(found) < catalog.page_size or not fresh:
             return
         page += 1
 
@@ -161,12 +175,12 @@ async def names(get: Get, endpoint: Endpoint, items: str, page_size: int | None)
     page = 0
     while True:
         answer = await get(endpoint, {"page": page})
-        entries = flatten.words(answer.get(items))
-        fresh = [name for name in entries if name not in seen]
+        found = entries(answer, items, endpoint)
+        fresh = [name for name in flatten.words(found) if name not in seen]
         seen.update(fresh)
         if fresh:
             yield fresh
-        if not fresh or (page_size and len(entries) < page_size):
+        if not fresh or (page_size and len(found) < page_size):
             return
         page += 1
 
@@ -177,11 +191,11 @@ async def event_pages(get: Get, get_page: Get) -> AsyncIterator[list[Answer]]:
     try:
         while True:
             answer, cursor = await get_page(endpoints.EVENTS, {"cursor": cursor})
-            page = [entry for entry in answer.get("events") or () if entry.get("name")]
+            page = named(entries(answer, "events", endpoints.EVENTS), "name")
             if page:
                 yield page
             if not cursor:
                 return
     except (PermissionDenied, NotAvailable, InvalidKey):
-        async for page in names(get, endpoints.EVENTS_LIST, "events", 250):
-            yield [{"name": name} for name in page]
+        async for bare in names(get, endpoints.EVENTS_LIST, "events", 250):
+            yield [{"name": name} for name in bare]

@@ -11,11 +11,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar, overload
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import orjson
 import requests
@@ -35,7 +36,7 @@ from sources.braze.answers import (
     shown,
 )
 from sources.braze.endpoints import Endpoint
-from sources.braze.errors import BadAnswer, BrazeError, ConfigurationError, ExportRunning, Unreachable
+from sources.braze.errors import BadAnswer, BrazeError, ConfigurationError, ExportRunning, Stopped, Unreachable
 from sources.braze.lanes import aside
 from sources.braze.rate_limits import RateLimits
 
@@ -104,24 +105,28 @@ class Client:
         limits: RateLimits | None = None,
         user_agent: str = "braze-elt",
     ) -> None:
-        self._base_url = base_url
+        self._host = urlsplit(base_url).netloc
         self._api_key = _checked_key(api_key)
         self._timeout = timeout
         self._clock = clock
         self._backoff = backoff
         self._limits = limits or RateLimits(rate_reserve, clock)
-        self._headers = {
+        # Copied for each request, since preparing one takes five times as long. It also keeps `.netrc` out.
+        self._blank = requests.PreparedRequest()
+        headers = {
             "Authorization": f"Bearer {self._api_key}",
             "User-Agent": user_agent,
             "Accept": "application/json",
             "Accept-Encoding": "gzip, deflate",
         }
+        self._blank.prepare("GET", f"{base_url}/", headers)
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="braze")
         self._session = requests.Session()
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=concurrency))
         self._environment = self._session.merge_environment_settings(base_url, {}, None, None, None)
         self._answered = False
+        self._stopped = asyncio.Event()
         self.traffic = Traffic(self._limits)
 
     @overload
@@ -152,21 +157,18 @@ class Client:
         Parameters that are None are left out. The held `lane` is given up during back-off and rate-limit
         waits. Raises the exceptions of `sources.braze.errors`, and whatever `then` raises.
         """
-        query = {name: _query_value(value) for name, value in (params or {}).items() if value is not None}
-        prepared = requests.PreparedRequest()
-        prepared.prepare("GET", f"{self._base_url}/{endpoint.path}", self._headers, params=query)
-        return await self._call(_Call(Question.about(endpoint, query, self._api_key), prepared, then, lane))
+        return await self._call(replace(self._query(endpoint, params), then=then, lane=lane))
 
-    async def get_page(
-        self, endpoint: Endpoint, params: Mapping[str, Param] | None = None
-    ) -> tuple[Json, str | None]:
+    async def get_page(self, endpoint: Endpoint, params: Mapping[str, Param] | None = None) -> tuple[Json, str | None]:
         """Return the answer to a GET that is paged by `Link` header, and the next page's `cursor` (None: the last)."""
-        query = {name: _query_value(value) for name, value in (params or {}).items() if value is not None}
-        prepared = requests.PreparedRequest()
-        prepared.prepare("GET", f"{self._base_url}/{endpoint.path}", self._headers, params=query)
-        question = Question.about(endpoint, query, self._api_key)
-        page: tuple[Json, str | None] = await self._call(_Call(question, prepared, linked=True))
+        page: tuple[Json, str | None] = await self._call(replace(self._query(endpoint, params), linked=True))
         return page
+
+    def _query(self, endpoint: Endpoint, params: Mapping[str, Param] | None) -> _Call:
+        query = {name: _query_value(value) for name, value in (params or {}).items() if value is not None}
+        prepared = self._blank.copy()
+        prepared.url = f"{self._blank.url}{endpoint.path}?{urlencode(query)}"
+        return _Call(Question.about(endpoint, query, self._api_key), prepared)
 
     @overload
     async def post(
@@ -196,10 +198,19 @@ class Client:
         What starts a job is not sent again once Braze may have received it without answering: that is a
         `BadAnswer`.
         """
-        headers = {**self._headers, "Content-Type": "application/json"}
-        prepared = requests.PreparedRequest()
-        prepared.prepare("POST", f"{self._base_url}/{endpoint.path}", headers, data=orjson.dumps(dict(body)))
+        prepared = self._blank.copy()
+        prepared.method, prepared.url = "POST", f"{self._blank.url}{endpoint.path}"
+        prepared.headers["Content-Type"] = "application/json"
+        prepared.prepare_body(orjson.dumps(dict(body)), files=None)
         return await self._call(_Call(Question.about(endpoint, body, self._api_key), prepared, then, lane))
+
+    def stop(self) -> None:
+        """Send nothing more: what waits, for the rate limit or for another attempt, raises `Stopped`.
+
+        What is under way goes on. Belongs into the client's event loop.
+        """
+        self._stopped.set()
+        self._limits.stop()
 
     async def aclose(self) -> None:
         """Drop what has not been sent and close idle connections; requests under way end by themselves."""
@@ -212,7 +223,7 @@ class Client:
             stop=self._is_enough,
             wait=self._pause,
             before_sleep=self._count_retry,
-            sleep=partial(_sleep_aside, call.lane),
+            sleep=partial(self._sleep_aside, call.lane),
             reraise=True,
         )
         try:
@@ -232,12 +243,19 @@ class Client:
         failure = state.outcome and state.outcome.exception()
         return not self._answered and isinstance(failure, Failure) and not failure.sent
 
+    async def _sleep_aside(self, lane: asyncio.Semaphore | None, seconds: float) -> None:
+        async with aside(lane):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._stopped.wait()
+                    raise Stopped
+
     def _count_retry(self, _: RetryCallState) -> None:
         self.traffic.retries += 1
 
     def _given_up(self, question: Question, failure: Failure) -> BrazeError:
         if not failure.sent and not self._answered:
-            return Unreachable(urlsplit(self._base_url).netloc, question.endpoint, failure.detail)
+            return Unreachable(self._host, question.endpoint, failure.detail)
         return BadAnswer(question.endpoint, question.subject, failure.status, failure.detail)
 
     async def _attempt(self, call: _Call) -> Any:
@@ -281,9 +299,7 @@ class Client:
     def _exchange(self, call: _Call) -> Answer:
         """Send, receive, parse and apply `then`, in a worker thread. Raises `requests.RequestException`."""
         started = time.perf_counter()
-        response = self._session.send(
-            call.prepared, timeout=self._timeout, allow_redirects=False, **self._environment
-        )
+        response = self._session.send(call.prepared, timeout=self._timeout, allow_redirects=False, **self._environment)
         status = response.status_code
         logger.debug(
             "%s %s: %d in %d ms, request id %s",
@@ -316,11 +332,6 @@ class Client:
         if answer.crash:
             raise answer.crash
         return answer.result
-
-
-async def _sleep_aside(lane: asyncio.Semaphore | None, seconds: float) -> None:
-    async with aside(lane):
-        await asyncio.sleep(seconds)
 
 
 def _next_cursor(response: requests.Response) -> str | None:

@@ -37,21 +37,14 @@ class Cursors:
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "Cursors":
         """Unpack what `to_state` packed; an empty mapping gives empty cursors."""
-        through = {
-            entity: date.fromisoformat(day)
-            for day, packed in state.get("through", {}).items()
-            for entity in _unpack(packed)
-        }
-        return cls(through, set(_unpack(state.get("quiet", ""))))
+        quiet = _ungrouped(state.get("quiet", {}))
+        return cls(_ungrouped(state.get("through", {})) | quiet, set(quiet))
 
     def to_state(self) -> dict[str, Any]:
-        """A JSON-able dict: `{"through": {day: hashes}, "quiet": hashes}`."""
-        groups: dict[date, list[bytes]] = defaultdict(list)
-        for entity, day in self.through.items():
-            groups[day].append(entity)
+        """A JSON-able dict, each entity once: `{"through": {day: hashes}, "quiet": {day: hashes}}`."""
         return {
-            "through": {day.isoformat(): _pack(groups[day]) for day in sorted(groups)},
-            "quiet": _pack(self.quiet),
+            "through": _grouped({entity: day for entity, day in self.through.items() if entity not in self.quiet}),
+            "quiet": _grouped({entity: day for entity, day in self.through.items() if entity in self.quiet}),
         }
 
     def get(self, entity: str) -> date | None:
@@ -82,10 +75,16 @@ class Cursors:
             self.ahead[key] = waiting
 
 
-def _pack(entities: "set[bytes] | list[bytes]") -> str:
-    return b64encode(b"".join(sorted(entities))).decode()
+def _grouped(through: Mapping[bytes, date]) -> dict[str, str]:
+    groups: dict[date, list[bytes]] = defaultdict(list)
+    for entity, day in through.items():
+        groups[day].append(entity)
+    return {day.isoformat(): b64encode(b"".join(sorted(groups[day]))).decode() for day in sorted(groups)}
 
 
-def _unpack(packed: str) -> list[bytes]:
-    raw = b64decode(packed)
-    return [raw[at : at + _HASH_BYTES] for at in range(0, len(raw), _HASH_BYTES)]
+def _ungrouped(groups: Mapping[str, str]) -> dict[bytes, date]:
+    return {
+        raw[at : at + _HASH_BYTES]: date.fromisoformat(day)
+        for day, raw in ((day, b64decode(packed)) for day, packed in groups.items())
+        for at in range(0, len(raw), _HASH_BYTES)
+    }

@@ -72,16 +72,10 @@ EVENTS = Endpoint("events", "events.get", CATALOGUE)
 EVENTS_DATA_SERIES = Endpoint("events/data_series", "events.data_series", SHARED, cap=100)
 
 PURCHASES_PRODUCT_LIST = Endpoint("purchases/product_list", "purchases.product_list", CATALOGUE)
-PURCHASES_REVENUE_SERIES = Endpoint(
-    "purchases/revenue_series", "purchases.revenue_series", CATALOGUE, cap=100
-)
-PURCHASES_QUANTITY_SERIES = Endpoint(
-    "purchases/quantity_series", "purchases.quantity_series", CATALOGUE, cap=100
-)
+PURCHASES_REVENUE_SERIES = Endpoint("purchases/revenue_series", "purchases.revenue_series", CATALOGUE, cap=100)
+PURCHASES_QUANTITY_SERIES = Endpoint("purchases/quantity_series", "purchases.quantity_series", CATALOGUE, cap=100)
 
-USERS_EXPORT_SEGMENT = Endpoint(
-    "users/export/segment", "users.export.segment", SHARED, method="POST", starts_job=True
-)
+USERS_EXPORT_SEGMENT = Endpoint("users/export/segment", "users.export.segment", SHARED, method="POST", starts_job=True)
 USERS_EXPORT_IDS = Endpoint("users/export/ids", "users.export.ids", USERS_BY_ID, method="POST")
 USERS_EXPORT_GLOBAL_CONTROL_GROUP = Endpoint(
     "users/export/global_control_group",
@@ -141,13 +135,7 @@ def _check_base_url(url: str) -> None:
     host = parts.hostname or ""
     labels = host.rstrip(".").split(".")
     is_host = all(re.fullmatch(r"[\w:-]{1,63}", label) for label in labels) and _has_valid_port(parts)
-    if (
-        parts.scheme not in ("http", "https")
-        or not is_host
-        or parts.query
-        or parts.fragment
-        or parts.username
-    ):
+    if parts.scheme not in ("http", "https") or not is_host or parts.query or parts.fragment or parts.username:
         raise ConfigurationError(
             "`endpoint` must be an instance name such as US-01 or a base URL such as https://rest.iad-01.braze.com,"
             " without user, query or fragment."

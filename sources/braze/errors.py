@@ -24,6 +24,10 @@ def redact(text: str, secrets: Iterable[str]) -> str:
     return _URL_SECRETS.sub(lambda url: url["scheme"] + url["place"] + ("?[redacted]" if url["query"] else ""), text)
 
 
+class Stopped(Exception):
+    """A request was not sent, or not sent again, because the client was stopped."""
+
+
 class BrazeError(Exception):
     """Any failure of this source. `detail` is what Braze or the network said, redacted, or empty."""
 

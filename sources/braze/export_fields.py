@@ -66,9 +66,7 @@ REQUESTABLE = frozenset(
 _NOT_AT = {
     USERS_EXPORT_SEGMENT: frozenset[str](),
     USERS_EXPORT_IDS: frozenset({"created_from"}),
-    USERS_EXPORT_GLOBAL_CONTROL_GROUP: frozenset(
-        {"created_from", "email_subscribe", "push_subscribe", "push_tokens"}
-    ),
+    USERS_EXPORT_GLOBAL_CONTROL_GROUP: frozenset({"created_from", "email_subscribe", "push_subscribe", "push_tokens"}),
 }
 _COMES_WITH = {
     "email_opted_in_at": "email_subscribe",
@@ -93,9 +91,7 @@ class ExportFields:
 
         Only segment exports can send single custom attributes; the other endpoints send none of them then.
         """
-        body: dict[str, Any] = {
-            "fields_to_export": [name for name in self.names if name not in _NOT_AT[endpoint]]
-        }
+        body: dict[str, Any] = {"fields_to_export": [name for name in self.names if name not in _NOT_AT[endpoint]]}
         if self.attributes and endpoint == USERS_EXPORT_SEGMENT:
             body["custom_attributes_to_export"] = list(self.attributes)
         return body
@@ -134,9 +130,7 @@ def _check(name: str) -> None:
     if name in REQUESTABLE:
         return
     if name in _COMES_WITH:
-        raise ConfigurationError(
-            f"`fields` names `{name}`, which comes with `{_COMES_WITH[name]}`: name that."
-        )
+        raise ConfigurationError(f"`fields` names `{name}`, which comes with `{_COMES_WITH[name]}`: name that.")
     field, _, inner = name.partition(".")
     if inner:
         raise ConfigurationError(

@@ -116,9 +116,7 @@ class Bucket:
         base = f"{self.root}/segment-export".lstrip("/") if self.root != "/" else "segment-export"
         base = f"/{base}" if self.root.startswith("/") else base
         # The global control group has an id of its own there, which Braze does not tell.
-        audiences = (
-            self._inside(base) if job.audience.is_control_group else [f"{base}/{job.audience.segment_id}"]
-        )
+        audiences = self._inside(base) if job.audience.is_control_group else [f"{base}/{job.audience.segment_id}"]
         first = _first_date(job.object_prefix)
         for audience in audiences:
             for date in self._inside(audience):
@@ -156,9 +154,7 @@ def open_bucket(export_bucket: str) -> Bucket:
     except ImportError:
         extra = _EXTRAS.get(scheme)
         cure = f": pip install 'braze-elt[{extra}]'." if extra else "."
-        raise ConfigurationError(
-            f"`export_bucket` is on {scheme}://, whose driver is not installed{cure}"
-        ) from None
+        raise ConfigurationError(f"`export_bucket` is on {scheme}://, whose driver is not installed{cure}") from None
     except ValueError:
         raise ConfigurationError(f"`export_bucket` is on {scheme}://, which is not known.") from None
     return Bucket(files, str(root).rstrip("/"), export_bucket)

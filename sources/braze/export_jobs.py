@@ -206,9 +206,7 @@ class ExportJob:
             if not files:
                 yield schema.empty_table()
                 return
-            distinct = connection.sql(
-                "SELECT DISTINCT braze_id FROM read_parquet($files)", params={"files": files}
-            )
+            distinct = connection.sql("SELECT DISTINCT braze_id FROM read_parquet($files)", params={"files": files})
             for batch in distinct.to_arrow_reader(_MEMBERS_AT_A_TIME):
                 yield pa.table(
                     [
@@ -229,9 +227,7 @@ class ExportJob:
         new.replace(self.folder / "job.json")
 
 
-def start_job(
-    jobs: Path, audience: Audience, answer: dict[str, object], fields: list[str], now: float
-) -> ExportJob:
+def start_job(jobs: Path, audience: Audience, answer: dict[str, object], fields: list[str], now: float) -> ExportJob:
     """Keep the identity of an export that Braze accepted with `answer`. `now` is in epoch seconds."""
     private_folder(jobs)
     folder = _folder(jobs, audience)

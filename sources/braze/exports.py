@@ -231,9 +231,7 @@ class Exports:
             await waiting.pause(at_most=self._settings.quiet_seconds / 4)
         yield AllArrived(job)
 
-    async def _new_files(
-        self, bucket: Bucket, job: ExportJob, there: dict[str, int]
-    ) -> AsyncIterator[Arrived]:
+    async def _new_files(self, bucket: Bucket, job: ExportJob, there: dict[str, int]) -> AsyncIterator[Arrived]:
         for remote, size in sorted(there.items()):
             name = f"{remote}@{size}"
             known, path = job.file(name), job.path(name)

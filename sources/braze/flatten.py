@@ -64,9 +64,8 @@ def instant(value: str, zone: ZoneInfo) -> datetime:
 
 def words(values: Any) -> list[str]:
     """The distinct, non-empty strings of a list that may be null or hold nulls (tags, channels, teams)."""
-    if isinstance(values, str):
-        values = [values]
-    return list(dict.fromkeys(str(value) for value in values or () if value not in (None, "")))
+    values = values if isinstance(values, list | tuple) else [values]
+    return list(dict.fromkeys(str(value) for value in values if value not in (None, "")))
 
 
 def _scalars(source: Answer, skip: frozenset[str] = frozenset()) -> Row:
@@ -97,7 +96,7 @@ def campaign(listed: Answer, details: Answer, bodies: bool) -> Rows:
         "campaign_messages": list(_messages(key, details.get("messages"), bodies)),
         "campaign_conversion_behaviors": [
             {**_scalars(behavior), **key, "position": position, "app_ids": _joined(behavior.get("app_ids"))}
-            for position, behavior in enumerate(details.get("conversion_behaviors") or ())
+            for position, behavior in enumerate(_listed(details.get("conversion_behaviors")))
         ],
     }
 
@@ -118,14 +117,14 @@ def canvas(listed: Answer, details: Answer, bodies: bool) -> Rows:
         "canvas_step_messages": [],
         "canvas_step_paths": [],
     }
-    for position, variant in enumerate(details.get("variants") or ()):
+    for position, variant in enumerate(_listed(details.get("variants"))):
         variant_key = {**key, "variant_id": variant.get("id") or variant.get("name") or str(position)}
         rows["canvas_variants"].append({**_scalars(variant, frozenset({"id", "first_step_ids"})), **variant_key})
         first_steps = words(variant.get("first_step_ids") or variant.get("first_step_id"))
         rows["canvas_variant_first_steps"] += [
             {**variant_key, "step_id": step, "position": place} for place, step in enumerate(first_steps)
         ]
-    for position, step in enumerate(details.get("steps") or ()):
+    for position, step in enumerate(_listed(details.get("steps"))):
         step_key = {**key, "step_id": step.get("id") or step.get("name") or str(position)}
         nested = frozenset({"id", "next_step_ids", "next_paths", "channels", "messages"})
         rows["canvas_steps"].append({**_scalars(step, nested), **step_key})
@@ -150,7 +149,7 @@ def _edges(step: Answer) -> Iterator[tuple[str | None, str | None]]:
 
 
 def _messages(key: Row, messages: Any, bodies: bool) -> Iterator[Row]:
-    for variation_id, message in (messages or {}).items():
+    for variation_id, message in _keyed(messages):
         row = {
             **_scalars(message),
             **key,
@@ -267,8 +266,10 @@ def _canvas_statistics(suffix: str, source: Answer, key: Row, active: "_Activity
     return rows
 
 
-def _keyed(statistics: Any) -> Iterable[tuple[str, Answer]]:
-    return [(key or "-", value or {}) for key, value in (statistics or {}).items()]
+def _keyed(values: Any) -> Iterable[tuple[str, Answer]]:
+    """The objects of an object whose keys are identifiers; null and other shapes hold none."""
+    entries = values.items() if isinstance(values, Mapping) else ()
+    return [(key or "-", value if isinstance(value, Mapping) else {}) for key, value in entries]
 
 
 def _merged(tables: Iterable[str], parts: Iterable[Rows]) -> Rows:
@@ -283,10 +284,11 @@ def _message_rows(key: Row, messages: Any, active: "_Activity") -> tuple[list[Ro
     rows: list[Row] = []
     clicks: list[Row] = []
     day = key.get("date", key.get("end_date"))
-    for channel, variations in (messages or {}).items():
+    channels = messages.items() if isinstance(messages, Mapping) else ()
+    for channel, variations in channels:
         for position, statistics in enumerate(_listed(variations)):
             place = {**key, "channel": channel or "-", "position": position}
-            row = dict(place)
+            row: Row = {}
             slides: dict[tuple[str, int, str], Any] = {}
             for name, value in statistics.items():
                 column = _counter(name)
@@ -294,6 +296,7 @@ def _message_rows(key: Row, messages: Any, active: "_Activity") -> tuple[list[Ro
                     row[column] = value
                 else:
                     slides[click_key(name)] = value
+            row |= place
             active.see(day, row)
             rows.append(row)
             clicks += [
@@ -304,8 +307,9 @@ def _message_rows(key: Row, messages: Any, active: "_Activity") -> tuple[list[Ro
 
 
 def _listed(value: Any) -> list[Answer]:
-    """A list that may be null or, where there is just one element, that element."""
-    return [value] if isinstance(value, Mapping) else value or []
+    """The objects of a list that may be null, hold nulls or, where there is just one, be that object itself."""
+    values = value if isinstance(value, list) else [value]
+    return [element for element in values if isinstance(element, Mapping)]
 
 
 def flat_series(table: str, answer: Answer, key: Row, span: Span, rename: Mapping[str, str] | None = None) -> Series:

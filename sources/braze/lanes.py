@@ -27,9 +27,7 @@ async def _regain(lane: asyncio.Semaphore) -> None:
         try:
             await lane.acquire()
             break
-        except (
-            asyncio.CancelledError
-        ) as error:  # the holder releases the lane in any case, so it must be held
+        except asyncio.CancelledError as error:  # the holder releases the lane in any case, so it must be held
             cancelled = error
     if cancelled:
         raise cancelled

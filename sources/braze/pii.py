@@ -85,9 +85,7 @@ def _checked(path: str, action: str) -> Action:
     if path in ("braze_id", "appboy_id") and action == Action.DROP:
         raise ConfigurationError(f"`pii` drops `{path}`, which every row is keyed by: `hash` it instead.")
     if path == "appboy_id":
-        raise ConfigurationError(
-            "`pii` names `appboy_id`, which always goes with `braze_id`: name that instead."
-        )
+        raise ConfigurationError("`pii` names `appboy_id`, which always goes with `braze_id`: name that instead.")
     if path in _CONTAINERS and action == Action.HASH:
         raise ConfigurationError(
             f"`pii` hashes `{path}`, which is no single value: `drop` it, or hash fields in it such as"

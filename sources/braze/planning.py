@@ -53,13 +53,23 @@ class Calendar:
         floor = self.floor(entity)
         if self.only:
             return Span(max(floor, cursor + ONE_DAY) if cursor else floor, min(self.only.last, self.today))
-        first = floor if cursor is None else max(floor, min(cursor, self.settled) + ONE_DAY)
+        first = floor if cursor is None else max(floor, min(cursor, self.final(cursor)) + ONE_DAY)
         return Span(first, self.today)
+
+    def final(self, cursor: date) -> date:
+        """The last day that was final, `lookback_days` old, when an entity's days up to `cursor` came back.
+
+        Counted from the cursor and not from today: what was young at the last answer is read again after nights
+        without a run, and after days on which the API stood still.
+        """
+        return min(self.settled, cursor + ONE_DAY - timedelta(days=self.lookback_days))
 
     def requests(
         self, spec: SeriesSpec, entity: Entity, cursor: date | None, failed: Iterable[Span] = ()
     ) -> list[Span]:
         """The span of each request for `entity`, oldest first; days that `failed` before are asked for again."""
+        if self.only:
+            failed = [Span(max(span.first, self.only.first), min(span.last, self.only.last)) for span in failed]
         spans = _union([span for span in (self.needed(entity, cursor), *failed) if len(span)])
         if spec is CANVAS_SUMMARY:
             blocks = [block for span in spans for block in summary_blocks(span, self.yesterday)]
@@ -80,7 +90,7 @@ class Calendar:
         """
         if self.only or not quiet or cursor is None:
             return False
-        if entity.last_active is None or entity.last_active > self.settled:
+        if entity.last_active is None or entity.last_active > self.final(cursor):
             return False
         if entity.edited and local_day(entity.edited, self.zone) > cursor:
             return False

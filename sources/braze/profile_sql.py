@@ -80,16 +80,14 @@ def profiles_statement(rules: PiiRules, unknown: Iterable[str] = ()) -> str:
     names further top-level fields to read as text.
     """
     unknown = list(unknown)
-    columns = [
-        f"{_value('parsed', c.name, c, rules.action(c.name))} AS {_name(c.name)}" for c in USERS.columns
-    ]
+    columns = [f"{_value('parsed', c.name, c, rules.action(c.name))} AS {_name(c.name)}" for c in USERS.columns]
     columns += [f"{_other_scalar(_name(name))} AS {_name(name)}" for name in unknown]
     columns += [f"{_list(name)} AS {_name(name)}" for name in LIST_FIELDS]
     columns.append(f"parsed.{_name(CUSTOM_ATTRIBUTES)} AS {_name(CUSTOM_ATTRIBUTES)}")
     shape = _literal(json.dumps(_shape(unknown)))
     return (
         f"CREATE OR REPLACE TEMP TABLE profiles AS SELECT seq, {', '.join(columns)} FROM (SELECT seq,"
-        f" json_transform(CASE WHEN json_valid(line) THEN line END, {shape}) AS parsed FROM lines)"
+        f" TRY(json_transform(line, {shape})) AS parsed FROM lines)"
     )
 
 
@@ -136,18 +134,18 @@ def attributes_query(rules: PiiRules) -> str:
     entries = (
         f"SELECT seq, braze_id, coalesce(as_text(key), {_literal(UNNAMED)}) AS name,"
         f" CASE WHEN {hashed} THEN 'VARCHAR' ELSE type END AS type,"
-        f" CASE WHEN {hashed} THEN {hash_value} ELSE value::VARCHAR END AS value, id"
-        f" FROM (SELECT seq, braze_id, {objects} AS attributes FROM profiles), json_each(attributes) {kept}"
+        f" CASE WHEN {hashed} THEN {hash_value} ELSE value::VARCHAR END AS value, place"
+        f" FROM (SELECT *, json_type(value) AS type FROM ({_entries('seq, braze_id', objects, 'profiles')}))"
+        f" {kept}"
     )
-    present = (
-        "SELECT braze_id, name, CASE type WHEN 'VARCHAR' THEN 'string' WHEN 'NULL' THEN 'null'"
+    rows = (
+        "SELECT seq, place, braze_id, name, CASE type WHEN 'VARCHAR' THEN 'string' WHEN 'NULL' THEN 'null'"
         " WHEN 'BOOLEAN' THEN 'boolean' WHEN 'OBJECT' THEN 'object' WHEN 'ARRAY' THEN 'array' ELSE 'number'"
         f" END AS type, coalesce(as_json(value), 'null') AS value, NULL::BOOLEAN AS {TOMBSTONE}"
-        f" FROM ({entries}) QUALIFY row_number() OVER (PARTITION BY seq, name ORDER BY id DESC) = 1"
+        f" FROM ({entries})"
     )
-    remaining = (
-        f"list_filter(json_keys({objects}), lambda k: k NOT IN ({_literals(dropped)}))" if dropped else ""
-    )
+    present = _each_key_once(USER_CUSTOM_ATTRIBUTES, "place", rows)
+    remaining = f"list_filter(json_keys({objects}), lambda k: k NOT IN ({_literals(dropped)}))" if dropped else ""
     none_left = f"coalesce(len({remaining or f'json_keys({objects})'}), 0) = 0"
     return f"{present} UNION ALL {_tombstones(USER_CUSTOM_ATTRIBUTES, none_left, rules)}"
 
@@ -156,8 +154,7 @@ def loaded_table(table: Table, rules: PiiRules, unknown: Iterable[str] = ()) -> 
     """The table as it is loaded under the rules: hashed columns are text, unknown fields are columns."""
     hashed = _hashed_columns(table, rules)
     columns = tuple(
-        Column(c.name, Type.TEXT, f"{c.description}; hashed") if c.name in hashed else c
-        for c in table.columns
+        Column(c.name, Type.TEXT, f"{c.description}; hashed") if c.name in hashed else c for c in table.columns
     )
     more = tuple(Column(name, Type.TEXT, "Profile field that this version does not know") for name in unknown)
     return replace(table, columns=columns + more)
@@ -218,22 +215,27 @@ def _unnested(rows: ProfileRows) -> str:
     position = "" if rows.table.history else f", generate_subscripts({rows.field}, 1) AS position"
     elements = f"SELECT seq, braze_id, unnest({rows.field}) AS element{position} FROM profiles"
     if rows.inner:
-        return (
-            f"SELECT seq, braze_id, element, unnest(element.{rows.inner}) AS inner_element FROM ({elements})"
-        )
+        return f"SELECT seq, braze_id, element, unnest(element.{rows.inner}) AS inner_element FROM ({elements})"
     if rows.entries:
-        entries = f"CASE WHEN json_type(element.{rows.entries}) = 'OBJECT' THEN element.{rows.entries} END"
-        objects = f"SELECT seq, braze_id, element, {entries} AS entries FROM ({elements})"
-        return (
-            f"SELECT seq, braze_id, element, key, value ->> '$' AS value FROM ({objects}), json_each(entries)"
-        )
+        objects = f"CASE WHEN json_type(element.{rows.entries}) = 'OBJECT' THEN element.{rows.entries} END"
+        entries = _entries("seq, braze_id, element", objects, f"({elements})")
+        return f"SELECT * REPLACE (value ->> '$' AS value) FROM ({entries})"
     return elements
+
+
+def _entries(columns: str, json_object: str, source: str) -> str:
+    """A query with a row per entry of a JSON object: the columns, key, value, and place, from 1."""
+    # Several times faster than `json_each`.
+    return (
+        f"SELECT {columns}, unnest(json_keys(entries)) AS key, unnest(entries -> '$.*') AS value,"
+        " generate_subscripts(json_keys(entries), 1) AS place"
+        f" FROM (SELECT {columns}, {json_object} AS entries FROM {source})"
+    )
 
 
 def _column(rows: ProfileRows, column: Column, rules: PiiRules) -> str:
     found = [
-        _value(*_place(rows, path), column, rules.action(f"{rows.field}.{path}"))
-        for path in rows.sources(column.name)
+        _value(*_place(rows, path), column, rules.action(f"{rows.field}.{path}")) for path in rows.sources(column.name)
     ]
     return f"coalesce({', '.join(found)}) AS {_name(column.name)}"
 
@@ -281,13 +283,19 @@ def _other_scalar(name: str) -> str:
     return f"CASE WHEN {nested} THEN NULL ELSE as_text(parsed.{name} ->> '$') END"
 
 
-def _each_key_once(table: Table, newest: str | None, selected: str) -> str:
+def _each_key_once(table: Table, newest: str, selected: str) -> str:
     keys = [_name(key) for key in table.key if key != "braze_id"]
     named = " AND ".join(f"{key} IS NOT NULL" for key in keys)
-    order = f" ORDER BY {_name(newest)} DESC NULLS LAST" if newest else ""
+    columns = ", ".join(_name(column.name) for column in table.columns)
+    key = ", ".join(["seq", *keys])
+    # Sorting all rows costs more than making them: only those are sorted whose key's hash is there twice.
     return (
-        f"SELECT {', '.join(_name(column.name) for column in table.columns)} FROM ({selected}) WHERE {named}"
-        f" QUALIFY row_number() OVER (PARTITION BY {', '.join(['seq', *keys])}{order}) = 1"
+        f"SELECT {columns} FROM (WITH hashed AS MATERIALIZED"
+        f" (SELECT *, hash({key}) AS key_hash FROM ({selected}) WHERE {named}),"
+        " twice AS (SELECT key_hash FROM hashed GROUP BY key_hash HAVING count(*) > 1)"
+        " SELECT * FROM hashed WHERE key_hash NOT IN (FROM twice) UNION ALL"
+        " SELECT * FROM hashed WHERE key_hash IN (FROM twice)"
+        f" QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY {_name(newest)} DESC NULLS LAST) = 1)"
     )
 
 

@@ -20,9 +20,7 @@ GLOBAL_CONTROL_GROUP = "global_control_group"
 
 _BRAZE_ID = Column("braze_id", Type.TEXT, "Profile (`users.braze_id`)")
 _POSITION = Column("position", Type.BIGINT, "Place in the profile's list, from 1; not stable between exports")
-_DELETED = Column(
-    TOMBSTONE, Type.BOOL, "Never true in the warehouse; removes the rows of profiles that have none"
-)
+_DELETED = Column(TOMBSTONE, Type.BOOL, "Never true in the warehouse; removes the rows of profiles that have none")
 _EXPORTED_AT = Column("exported_at", Type.TIMESTAMP, "When the export that listed the profile was requested")
 
 
@@ -42,7 +40,7 @@ class ProfileRows:
     inner: str | None = None
     entries: str | None = None
     paths: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
-    newest: str | None = None
+    newest: str = ""
 
     def sources(self, column: str) -> tuple[str, ...]:
         """The dotted paths, within an element, of a column's value."""
@@ -102,9 +100,7 @@ USERS = Table(
             "created_from",
             "How it came into being, such as SDK, REST API or CSV import (segment exports only)",
         ),
-        Column(
-            "random_bucket", Type.BIGINT, "Random number from 0 to 9999, fixed per profile, for even splits"
-        ),
+        Column("random_bucket", Type.BIGINT, "Random number from 0 to 9999, fixed per profile, for even splits"),
         _text("first_name", "First name"),
         _text("last_name", "Last name"),
         _text("email", "E-mail address"),

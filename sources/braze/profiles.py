@@ -204,9 +204,7 @@ class ProfileShredder:
         except duckdb.Error as error:
             files = ", ".join(dict.fromkeys(name for name, _, _ in gathered.spans))
             # DuckDB quotes the text it stumbles over, so its own words stay out, and out of the traceback.
-            raise ProfilesNotReadError(
-                f"DuckDB could not read profiles of {files} ({type(error).__name__})."
-            ) from None
+            raise ProfilesNotReadError(f"DuckDB could not read profiles of {files} ({type(error).__name__}).") from None
         return Group(
             tables,
             members.combine_chunks(),

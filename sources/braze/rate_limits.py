@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 
 from sources.braze.endpoints import Bucket
+from sources.braze.errors import Stopped
 from sources.braze.lanes import aside
 from sources.braze.server_clock import ServerClock, http_date
 
@@ -66,9 +67,9 @@ def _retry_at(text: str | None, now: float) -> float | None:
 class Window:
     """One period of a pool: `spendable` more requests may go out until `reset`.
 
-    The reserve is already deducted from them. The next window counts as open at `opens_at`, a little after the reset, so that not every consumer comes
-    back in the same instant. An `assumed` reset was not stated by Braze but follows from the documented
-    period.
+    The reserve is already deducted. The next window counts as open at `opens_at`, a little after the reset,
+    so that not every consumer comes back in the same instant. An `assumed` reset was not stated by Braze but
+    follows from the documented period.
     """
 
     reset: float
@@ -172,9 +173,7 @@ class Pool:
         reset = reading.reset or self._clock_reset(now)
         limit = reading.limit or self.bucket.limit
         kept = math.ceil(limit * self.reserve - 1e-9) if self.bucket.reserved else 0
-        return Window(
-            reset, reset + self._spread(reset - now), remaining - kept, assumed=reading.reset is None
-        )
+        return Window(reset, reset + self._spread(reset - now), remaining - kept, assumed=reading.reset is None)
 
     def _clock_reset(self, now: float) -> float:
         return (now // self.bucket.period + 1) * self.bucket.period
@@ -203,22 +202,31 @@ class RateLimits:
         self._jitter = jitter
         self._backoff = backoff
         self._pools: dict[Bucket, Pool] = {}
+        self._stopped = False
 
     async def admit(self, bucket: Bucket, lane: asyncio.Semaphore | None = None) -> None:
         """Return once a request to `bucket` may go out, first come first served.
 
         The held `lane` is given up while waiting. Every admission must be followed by one call of `observe`,
-        `refuse` or `lost`.
+        `refuse` or `lost`. Raises `Stopped` after `stop`.
         """
         pool = self._pool(bucket)
-        if not pool.queue.locked() and pool.take(self._server.now()):
+        if not (self._stopped or pool.queue.locked()) and pool.take(self._server.now()):
             return
         async with AsyncExitStack() as stack:
             async with aside(lane):
                 await stack.enter_async_context(pool.queue)
-            while not pool.take(self._server.now()):
+            while self._stopped or not pool.take(self._server.now()):
+                if self._stopped:
+                    raise Stopped
                 async with aside(lane):
                     await self._wait(pool)
+
+    def stop(self) -> None:
+        """Admit nothing any more, also of what is waiting."""
+        self._stopped = True
+        for pool in self._pools.values():
+            pool.changed.set()
 
     def observe(self, bucket: Bucket, headers: Mapping[str, str], sent_at: float) -> None:
         """Take in an answer other than 429 to a request sent at local time `sent_at` (epoch seconds)."""

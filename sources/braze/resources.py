@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import dlt
@@ -12,7 +12,7 @@ from dlt.common.schema.typing import TColumnSchema
 from dlt.extract import DltResource
 from dlt.extract.items import DataItemWithMeta
 
-from sources.braze.arrow import DELETED, conform, union
+from sources.braze.arrow import DELETED, conform, empty, to_arrow, union
 from sources.braze.columns import describe_discovered
 from sources.braze.cursors import Cursors
 from sources.braze.extraction import Extraction
@@ -20,6 +20,7 @@ from sources.braze.failures import Failure, OpenFailures
 from sources.braze.flatten import Row
 from sources.braze.model import Column, Table, Type
 from sources.braze.packing import pack
+from sources.braze.parcels import Parcel
 from sources.braze.tables import RESOURCES, TABLES, tables_of
 
 BATCH_ROWS = 50_000
@@ -37,6 +38,7 @@ class Chunk:
         self.rows = 0
         self.tables: Counter[str] = Counter()
         self.open: set[str] = set()
+        self._on_commit: list[Callable[[], None]] = []
 
     @property
     def full(self) -> bool:
@@ -44,6 +46,24 @@ class Chunk:
         if self._limit is not None and self.rows >= self._limit:
             return True
         return self._ends is not None and self.rows > 0 and time.monotonic() >= self._ends
+
+    @property
+    def is_all(self) -> bool:
+        """Whether this is the only chunk of its run."""
+        return self._limit is None and self._ends is None
+
+    def loads(self, parcel: Parcel) -> None:
+        """Remember what `parcel` wants done when it is in the warehouse."""
+        if parcel.on_commit:
+            self._on_commit.append(parcel.on_commit)
+
+    def committed(self, extraction: Extraction) -> None:
+        """To be called when the package is in the warehouse: what was loaded from files can go now."""
+        for done in self._on_commit:
+            done()
+        count = len(self._on_commit)
+        self._on_commit.clear()
+        extraction.run.outbox.committed(count)
 
 
 def resources(extraction: Extraction, chunk: Chunk, names: Iterable[str] = RESOURCES) -> list[DltResource]:
@@ -63,6 +83,11 @@ def hints(table: Table) -> Any:
         merge_key=table.parent,
         columns={column.name: _column_hint(table, column) for column in columns},
     )
+
+
+def merge_keys() -> dict[str, tuple[str, ...]]:
+    """The columns by which a merge finds the rows it replaces, by table."""
+    return {name: table.parent or table.key for name, table in TABLES.items()}
 
 
 def _column_hint(table: Table, column: Column) -> TColumnSchema:
@@ -124,7 +149,7 @@ def _describe(table: Table, name: str) -> str:
 
 def _section(extraction: Extraction) -> str:
     """Where in a resource's state the cursors are: backfills keep their own and leave the nightly ones alone."""
-    only = extraction.calendar.only
+    only = extraction.run.calendar.only
     return f"backfill {only.first}..{only.last}" if only else "cursors"
 
 
@@ -132,8 +157,16 @@ def _rows(extraction: Extraction, chunk: Chunk, resource: str) -> Iterator[DataI
     chunk.open.add(resource)
     yield None  # every selected resource is opened once before the first one starts the extraction
     _start(extraction, chunk)
+    yield from _missing_tables(tables_of(resource))
     writer = _Writer(extraction, chunk, resource)
-    while not (chunk.full or extraction.finished):
+    while writer.unfinished or not (chunk.full or extraction.finished):
+        if extraction.waits_for_commit:
+            if not chunk.is_all:
+                break
+            # Nobody will say that this only package was loaded: from here on dlt keeps its rows safe.
+            yield from writer.flush()
+            if resource == "users":
+                chunk.committed(extraction)
         parcel = extraction.take(resource)
         if parcel is None:
             yield None
@@ -150,21 +183,29 @@ def _rows(extraction: Extraction, chunk: Chunk, resource: str) -> Iterator[DataI
 def _start(extraction: Extraction, chunk: Chunk) -> None:
     selected = [name for name in RESOURCES if name in chunk.open]
     state = dlt.current.source_state()
-    _learn(extraction)
+    learn(extraction, dlt.current.source_schema())
     extraction.start(selected, cursors_from_state(state, extraction), failures_from_state(state))
 
 
-def _learn(extraction: Extraction) -> None:
-    """Take over what the schema knows: types of discovered columns, and which tables hold data."""
-    for name, table in dlt.current.source_schema().tables.items():
+def learn(extraction: Extraction, schema: dlt.Schema) -> None:
+    """Tell `extraction`, before it starts, what `schema` knows: types of discovered columns, tables that hold data."""
+    for name, table in schema.tables.items():
         declared = TABLES.get(name)
         if not declared:
             continue
         for column_name, column in table["columns"].items():
             if data_type := column.get("data_type"):
-                extraction.known.types[name].setdefault(column_name, Type(data_type))
+                extraction.run.known.types[name].setdefault(column_name, Type(data_type))
         if (table.get("x-normalizer") or {}).get("seen-data"):
-            extraction.known.filled.add(name)
+            extraction.run.known.filled.add(name)
+
+
+def _missing_tables(tables: Iterable[Table]) -> Iterator[DataItemWithMeta]:
+    """Empty items for tables that do not exist yet: an analyst's query must not fail for want of rows."""
+    existing = dlt.current.source_schema().tables
+    for table in tables:
+        if table.name not in existing:
+            yield dlt.mark.with_hints(empty(table), hints(table), create_table_variant=True)
 
 
 class _Writer:
@@ -174,15 +215,17 @@ class _Writer:
         self._extraction = extraction
         self._chunk = chunk
         self._resource = resource
-        self._cursors = extraction.cursors.setdefault(resource, Cursors())
+        self._cursors = extraction.run.cursors.setdefault(resource, Cursors())
         self._moved = False
+        self.unfinished = False
         self._waiting: dict[str, list[pa.Table]] = defaultdict(list)
+        self._shapes: dict[str, Table] = {}
         self._waiting_rows = 0
         self._plain: dict[str, list[Row]] = defaultdict(list)
         self._parents: list[Row] = []
-        self._hinted: set[str] = set()
+        self._hinted: dict[str, Table] = {}
 
-    def add(self, parcel: Any) -> Iterator[DataItemWithMeta]:
+    def add(self, parcel: Parcel) -> Iterator[DataItemWithMeta]:
         for entity, first in parcel.started:
             self._cursors.start(entity, first)
         for entity, span in parcel.reached:
@@ -190,6 +233,9 @@ class _Writer:
         for entity, quiet in parcel.quiet:
             self._cursors.mark_quiet(entity, quiet)
         self._moved = self._moved or bool(parcel.reached or parcel.quiet)
+        self.unfinished = parcel.more
+        self._shapes |= parcel.shapes
+        self._chunk.loads(parcel)
         for name, table in parcel.tables.items():
             self._waiting[name].append(table)
         for name, rows in parcel.plain.items():
@@ -206,11 +252,11 @@ class _Writer:
             dlt.current.resource_state()[_section(self._extraction)] = self._cursors.to_state()
 
     def _write(self) -> Iterator[DataItemWithMeta]:
-        known = self._extraction.known
+        known = self._extraction.run.known
         for name, packed in pack(self._plain, self._parents, known).items():
             self._waiting[name].append(packed)
         for name, tables in self._waiting.items():
-            table = TABLES[name]
+            table = self._shapes.get(name, TABLES[name])
             item = conform(table, union(tables), known.types[name])
             removed = pc.sum(item.column(DELETED)).as_py() or 0 if DELETED in item.column_names else 0
             self._chunk.tables[name] += item.num_rows - removed
@@ -221,9 +267,9 @@ class _Writer:
         self._waiting_rows = 0
 
     def _marked(self, table: Table, item: pa.Table) -> DataItemWithMeta:
-        if table.name in self._hinted:
+        if self._hinted.get(table.name) == table:
             return dlt.mark.with_table_name(item, table.name)
-        self._hinted.add(table.name)
+        self._hinted[table.name] = table
         return dlt.mark.with_hints(item, hints(table), create_table_variant=True)
 
 
@@ -236,11 +282,10 @@ def _failures(extraction: Extraction, chunk: Chunk) -> Iterator[DataItemWithMeta
     known = dict.fromkeys(extraction.failures)
     resolved: list[Failure] = []
     if extraction.finished:
-        resolved, still_open = extraction.open_failures.settle(extraction.calendar.now)
+        resolved, still_open = extraction.run.record.open_failures.settle(extraction.run.calendar.now)
         dlt.current.resource_state()["open"] = [failure.to_state() for failure in (*still_open, *known)]
     rows = [failure.row() for failure in (*known, *resolved)]
+    yield from _missing_tables([TABLES[FAILURES]])
     if rows:
-        from sources.braze.arrow import to_arrow
-
         table = TABLES[FAILURES]
         yield dlt.mark.with_hints(to_arrow(table, rows, {}), hints(table), create_table_variant=True)

@@ -13,7 +13,7 @@ from sources.braze.errors import BadAnswer
 from sources.braze.flatten import Answer, Row, Series
 from sources.braze.model import Table
 from sources.braze.tables import tables_of
-from sources.braze.windows import Span, Unit, days_per_request, missing, request_parameters
+from sources.braze.windows import ONE_DAY, Span, Unit, days_per_request, missing, request_parameters
 
 Param = str | int | bool
 Flatten = Callable[[Answer, Row, Span, ZoneInfo], Series]
@@ -89,12 +89,19 @@ class SeriesSpec:
             query["length"] = len(span)
         return query
 
-    def absent(self, span: Span, series: Series, through: date) -> Span | None:
-        """The days of `span` up to `through` that an answer ought to hold and does not; None if none is missing."""
-        if self.gaps is Gaps.ANY or (self.gaps is Gaps.LEADING and not series.days):
+    def absent(self, span: Span, series: Series, through: date, begun: date | None = None) -> Span | None:
+        """The days of `span` up to `through` that an answer ought to hold and does not; None if none is missing.
+
+        `begun` is the day up to which the entity has had days before: none after it counts as a leading gap.
+        """
+        if self.gaps is Gaps.ANY:
             return None
-        first = min(series.days) if self.gaps is Gaps.LEADING else span.first
-        return missing(Span(first, span.last), series.days, through)
+        if self.gaps is Gaps.LEADING:
+            present = [*series.days, begun + ONE_DAY] if begun else list(series.days)
+            if not present:
+                return None
+            span = Span(max(span.first, min(present)), span.last)
+        return missing(span, series.days, through)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The settings of the source: resolved by dlt's configuration, validated here, once.
 
-`resolve` is the one declaration of their names and defaults; `.dlt/config.toml` lists them with their meaning.
+`_resolve` is the one declaration of their names and defaults; `.dlt/config.toml` lists them with their meaning.
 """
 
 from dataclasses import dataclass
@@ -11,23 +11,15 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import orjson
 from dlt.common.configuration import with_config
+from dlt.common.configuration.exceptions import ConfigValueCannotBeCoercedException
 
 from sources.braze.endpoints import base_url
 from sources.braze.errors import ConfigurationError
+from sources.braze.export_fields import ExportFields, export_fields
+from sources.braze.pii import PiiRules, pii_rules
 
 SECTION = ("sources", "braze")
 Pair = tuple[str, str]
-DEFAULT_FIELDS = (
-    "braze_id",
-    "external_id",
-    "user_aliases",
-    "random_bucket",
-    "created_at",
-    "uninstalled_at",
-    "push_subscribe",
-    "email_subscribe",
-)
-"""Profile fields exported unless `fields` says otherwise: identifiers, timestamps and subscription states."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +36,8 @@ class Settings:
     hourly: bool
     app_ids: tuple[str, ...]
     segments: tuple[str, ...]
-    fields: tuple[str, ...]
-    pii: dict[str, str]
-    pii_key: str | None
+    fields: ExportFields
+    pii: PiiRules
     export_bucket: str | None
     export_quiet_seconds: float
     export_timeout_minutes: float
@@ -58,8 +49,22 @@ class Settings:
     sends_query_url: str | None
 
 
+def resolve(**overrides: Any) -> Settings:
+    """Settings from arguments, environment (`SOURCES__BRAZE__API_KEY`, …), `.dlt/secrets.toml`, `.dlt/config.toml`.
+
+    Raises `ConfigurationError` with a sentence that names the setting and the cure.
+    """
+    try:
+        settings: Settings = _resolve(**overrides)
+    except ConfigValueCannotBeCoercedException as error:
+        raise ConfigurationError(
+            f"`{error.field_name}` is {error.field_value!r}: set a value of its kind, as listed in .dlt/config.toml."
+        ) from None
+    return settings
+
+
 @with_config(sections=SECTION)
-def resolve(
+def _resolve(
     api_key: Any = None,
     endpoint: Any = None,
     time_zone: Any = "UTC",
@@ -68,25 +73,22 @@ def resolve(
     concurrency: Any = 16,
     rate_reserve: Any = 0.2,
     hourly: Any = False,
-    app_ids: Any = (),
-    segments: Any = (),
-    fields: Any = DEFAULT_FIELDS,
+    app_ids: Any = None,
+    segments: Any = None,
+    fields: Any = None,
     pii: Any = None,
     pii_key: Any = None,
     export_bucket: Any = None,
     export_quiet_seconds: Any = 300,
     export_timeout_minutes: Any = 240,
     export_parallel: Any = 4,
-    products: Any = (),
+    products: Any = None,
     message_bodies: Any = True,
-    sends: Any = (),
+    sends: Any = None,
     sends_query: Any = None,
     sends_query_url: Any = None,
 ) -> Settings:
-    """Settings from arguments, environment (`SOURCES__BRAZE__API_KEY`, …), `.dlt/secrets.toml`, `.dlt/config.toml`.
-
-    Raises `ConfigurationError` with a sentence that names the setting and the cure.
-    """
+    """Declare every setting with its default; a list may be a list, a JSON list or texts separated by commas."""
     if not api_key:
         raise ConfigurationError(
             "`api_key` is not set: put your Braze REST API key into SOURCES__BRAZE__API_KEY"
@@ -96,6 +98,11 @@ def resolve(
         raise ConfigurationError(
             "`endpoint` is not set: put your instance (for example US-01 or EU-02) or its base URL into"
             " SOURCES__BRAZE__ENDPOINT or, as `endpoint`, under [sources.braze] in .dlt/config.toml."
+        )
+    if bool(sends_query) != bool(sends_query_url):
+        given, lacking = ("sends_query", "sends_query_url") if sends_query else ("sends_query_url", "sends_query")
+        raise ConfigurationError(
+            f"`{given}` is set without `{lacking}`: set both, the query and its database, or none."
         )
     return Settings(
         api_key=str(api_key).strip(),
@@ -108,9 +115,8 @@ def resolve(
         hourly=_flag("hourly", hourly),
         app_ids=_names("app_ids", app_ids),
         segments=_names("segments", segments),
-        fields=_names("fields", fields),
-        pii=_mapping("pii", pii),
-        pii_key=str(pii_key) if pii_key else None,
+        fields=export_fields(_names("fields", fields)),
+        pii=pii_rules(_mapping("pii", pii), str(pii_key) if pii_key else None),
         export_bucket=str(export_bucket).rstrip("/") if export_bucket else None,
         export_quiet_seconds=_number("export_quiet_seconds", export_quiet_seconds, 0, 86_400),
         export_timeout_minutes=_number("export_timeout_minutes", export_timeout_minutes, 0.01, 10_080),
@@ -177,6 +183,7 @@ def _names(setting: str, value: Any) -> tuple[str, ...]:
     """A list of texts from a list, a JSON list, or texts separated by commas."""
     if isinstance(value, str):
         value = _json(setting, value) if value.lstrip().startswith("[") else value.split(",")
+    value = value or ()
     if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
         raise ConfigurationError(f'`{setting}` must be a list of texts, for example ["a", "b"] or a,b.')
     return tuple(dict.fromkeys(name.strip() for name in value if name.strip()))

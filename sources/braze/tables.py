@@ -22,7 +22,7 @@ from sources.braze.columns import (
     text,
 )
 from sources.braze.model import Column, Table, Type
-from sources.braze.profile_tables import PROFILE_TABLES
+from sources.braze.profile_tables import TABLES as PROFILE_TABLES
 
 _SEND_CONVERSIONS = conversions("send", 4)
 _ENTRY_CONVERSIONS = conversions("entry", 4)
@@ -507,8 +507,8 @@ LEDGER_TABLES = (
     Table(
         "sync_failures",
         "sync_failures",
-        "What could not be loaded: one row per run, resource, entity and range of days.",
-        ("run_id", "resource", "entity_id", "start_date", "end_date"),
+        "What could not be loaded: one row per run, resource, entity, range of days and endpoint.",
+        ("run_id", "resource", "entity_id", "start_date", "end_date", "endpoint"),
         (
             _RUN_ID,
             text("resource", "Resource that failed."),

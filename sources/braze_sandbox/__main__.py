@@ -1,14 +1,11 @@
-"""`python -m sources.braze_sandbox`: serve a workspace in a process of its own; the URL is printed when it is ready."""
+"""`python -m sources.braze_sandbox`: serve a workspace in a process of its own; prints the URL when it is ready."""
 
 import argparse
-import asyncio
-import contextlib
-import dataclasses
 
 import orjson
 
 from sources.braze_sandbox.options import WorkspaceOptions
-from sources.braze_sandbox.sandbox import Sandbox, parsed
+from sources.braze_sandbox.sandbox import parsed, serve
 
 
 def main() -> None:
@@ -18,10 +15,8 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--options", default="{}", help="WorkspaceOptions as JSON")
     arguments = parser.parse_args()
-    given = {key: parsed(key, value) for key, value in orjson.loads(arguments.options).items()}
-    options = dataclasses.replace(WorkspaceOptions(), **given)
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(Sandbox(options).serve(arguments.port, arguments.host, lambda url: print(url, flush=True)))
+    options = {name: parsed(name, value) for name, value in orjson.loads(arguments.options).items()}
+    serve(WorkspaceOptions(**options), arguments.port, arguments.host, lambda url: print(url, flush=True))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """What a workspace holds: records of campaigns, Canvases, segments, cards, events and sends; and how to make them."""
 
-# ruff: noqa: RUF001 (unusual characters are what these names are for)
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta

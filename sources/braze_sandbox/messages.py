@@ -1,7 +1,5 @@
 """Message objects of campaigns/details and canvas/details, per channel, and conversion behaviours."""
 
-# ruff: noqa: RUF001 (unusual characters are what these names are for)
-
 from typing import Any
 
 from sources.braze_sandbox.shapes import Element

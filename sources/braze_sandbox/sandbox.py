@@ -1,6 +1,8 @@
 """A stand-in workspace that runs: in a background thread of a test, or as a process of its own."""
 
 import asyncio
+import contextlib
+import signal
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -188,5 +190,17 @@ def parsed(name: str, value: Any) -> Any:
 def serve(
     options: WorkspaceOptions, port: int, host: str = "127.0.0.1", announce: Callable[[str], None] = print
 ) -> None:
-    """Serve a workspace until interrupted; `announce` is called with the base URL once it can be reached."""
-    asyncio.run(Sandbox(options).serve(port, host, announce))
+    """Serve a workspace until interrupted or terminated; `announce` gets the base URL once it can be reached.
+
+    Raises OSError when the port is taken. Must be called on the main thread.
+    """
+    sandbox = Sandbox(options)
+
+    async def until_signalled() -> None:
+        serving = asyncio.ensure_future(sandbox.serve(port, host, announce))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+
+    asyncio.run(until_signalled())

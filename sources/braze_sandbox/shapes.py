@@ -4,8 +4,6 @@ Counters per channel follow the documented response objects of campaigns/data_se
 canvas/data_series; the oddities are those seen in recorded answers.
 """
 
-# ruff: noqa: RUF001 (unusual characters are what these names are for)
-
 from dataclasses import dataclass
 from enum import IntEnum
 

@@ -53,6 +53,8 @@ def hours_so_far(workspace: "Workspace", day: int) -> int:
     """How many hours of a day there are figures for: all of them, on the current day those that have begun."""
     starts = hours_of(day, workspace.zone)
     now = workspace.now()
+    if day < now.date().toordinal():
+        return len(starts)
     return max(1, sum(start <= now for start in starts))
 
 

@@ -203,9 +203,7 @@ def connector(source: Path, folder: Path, postgres: str | None = None) -> None:
     if postgres:
         destination: Any = dlt.destinations.postgres(postgres, preferred_loader_file_format="csv")
     else:
-        destination = dlt.destinations.duckdb(
-            _duckdb_credentials(folder), preferred_loader_file_format="parquet"
-        )
+        destination = dlt.destinations.duckdb(_duckdb_credentials(folder), preferred_loader_file_format="parquet")
     _pipeline(folder, destination).run(profiles())
 
 
@@ -243,8 +241,7 @@ def bare(source: Path, folder: Path) -> None:
             connection.execute(macro)
         install_hmac(connection, b"")
         connection.execute(
-            "CREATE TEMP VIEW lines AS"
-            f" SELECT hash(json) AS seq, json AS line FROM read_ndjson_objects('{source}')"
+            f"CREATE TEMP VIEW lines AS SELECT hash(json) AS seq, json AS line FROM read_ndjson_objects('{source}')"
         )
         connection.execute(sql.profiles_statement(rules))
         connection.execute(f"CREATE TABLE users AS {sql.users_query(USERS)}")
@@ -320,8 +317,7 @@ def compare(profiles: int, rounds: int, postgres: str | None, sides: tuple[str, 
             for name, side, url in named:
                 runs[name].append(measured(side, source, url))
     medians = {
-        name: [statistics.median(values) for values in zip(*measures, strict=True)]
-        for name, measures in runs.items()
+        name: [statistics.median(values) for values in zip(*measures, strict=True)] for name, measures in runs.items()
     }
     print(f"{profiles:,} profiles, {megabytes:,.0f} MB, median of {rounds}")
     print("| side | seconds | CPU seconds | profiles/s | MB/s | peak MB | of connector: time | CPU |")

@@ -1,0 +1,205 @@
+"""Nights without a warehouse: real requests to a sandbox, real cursors, and tables that are dictionaries.
+
+A night through dlt costs seconds, whatever it loads; here it costs its requests. The tables take rows as the
+warehouses do (by key, children replaced with their parent), and cursors and failures pass through the same JSON.
+"""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from datetime import time as wall_time
+from typing import Any
+
+from sources.braze import default_names
+from sources.braze.arrow import DELETED
+from sources.braze.client import Client
+from sources.braze.cursors import Cursors
+from sources.braze.extraction import Extraction
+from sources.braze.failures import Failure, OpenFailures
+from sources.braze.packing import pack
+from sources.braze.settings import Settings, resolve
+from sources.braze.tables import TABLES
+from sources.braze.windows import Span
+from sources.braze_sandbox import Sandbox
+from sources.braze_sandbox.request_log import Asked
+
+NOON = wall_time(12, 30)
+SMALL = {"campaigns": 8, "canvases": 3, "segments": 3, "cards": 2, "events": 3, "products": 2, "users": 1, "days": 60}
+"""A workspace of every kind of entity, dormant, archived and draft ones among them."""
+SERIES = "campaign_series,canvas_series,segment_series,card_series,kpis,sessions,event_series,purchases"
+Row = dict[str, Any]
+
+
+def quick_client(settings: Settings) -> Client:
+    """A client whose pauses between attempts do not hold up a test."""
+    return Client(
+        settings.base_url,
+        settings.api_key,
+        concurrency=settings.concurrency,
+        rate_reserve=settings.rate_reserve,
+        backoff=0.01,
+    )
+
+
+@dataclass
+class Night:
+    """What one run asked and what became of it; `planned` only for plans."""
+
+    requests: list[Asked]
+    failures: list[Failure]
+    resolved: list[Failure]
+    planned: dict[str, int] = field(default_factory=dict)
+
+    def asked(self, path: str, **params: str) -> list[Asked]:
+        """The requests to a path with these parameters."""
+        return [
+            request
+            for request in self.requests
+            if request.path == path and all(request.params.get(name) == value for name, value in params.items())
+        ]
+
+
+class Nights:
+    """A sandbox, and what its nights have loaded so far.
+
+    `tables` are its rows, `state` the cursors as dlt would keep them, `open` the failures nobody has mended.
+    """
+
+    def __init__(self, sandbox: Sandbox, **settings: Any) -> None:
+        self.sandbox = sandbox
+        self.settings = {
+            "api_key": "key",
+            "endpoint": sandbox.url,
+            "start_date": sandbox.workspace.opened,
+            "time_zone": sandbox.workspace.options.time_zone,
+            "concurrency": 8,
+            **settings,
+        }
+        self._stored: dict[str, dict[tuple[Any, ...], dict[tuple[Any, ...], Row]]] = {}
+        self.state = "{}"
+        self.open = "[]"
+
+    def night(self, day: date | None = None, at: wall_time = NOON, select: str | None = None, **settings: Any) -> Night:
+        """A sync on `day` (the sandbox's, which is moved there), at this time in the workspace's zone."""
+        if day:
+            self.sandbox.set(today=day, time_of_day=at)
+        return self.run(self.sandbox.workspace.now(), select, **settings)
+
+    def run(
+        self,
+        now: datetime,
+        select: str | None = None,
+        only: Span | None = None,
+        dry: bool = False,
+        parcels: int | None = None,
+        **settings: Any,
+    ) -> Night:
+        """A run at `now`; of `only` these days; that is killed after so many `parcels`, having saved all before."""
+        resolved_settings = resolve(**{**self.settings, **settings})
+        names = select.split(",") if select else default_names(resolved_settings)
+        extraction = Extraction(resolved_settings, quick_client(resolved_settings), now, only, dry)
+        extraction.run.known.filled.update(self._stored)
+        section = f"backfill {only.first}..{only.last}" if only else "cursors"
+        state = json.loads(self.state)
+        cursors = {name: Cursors.from_state(sections.get(section, {})) for name, sections in state.items()}
+        failures = OpenFailures(Failure.from_state(failure) for failure in json.loads(self.open))
+        self.sandbox.log.reset()
+        extraction.start(names, cursors, failures)
+        killed = self._take(extraction, names, parcels)
+        for name in names if not dry else ():
+            state.setdefault(name, {})[section] = extraction.run.cursors.setdefault(name, Cursors()).to_state()
+        if only and not (killed or dry or extraction.failures):
+            for name in names:
+                state[name].pop(section)
+        self.state = json.dumps(state)
+        mended: list[Failure] = []
+        if not (killed or dry):
+            mended, still_open = failures.settle(now)
+            still_open += extraction.failures
+            self.open = json.dumps([failure.to_state() for failure in still_open])
+        return Night(self.sandbox.log.requests, list(extraction.failures), mended, dict(extraction.run.planned))
+
+    def _take(self, extraction: Extraction, names: Iterable[str], parcels: int | None) -> bool:
+        taken = 0
+        while not extraction.finished:
+            for name in names:
+                while parcel := extraction.take(name):
+                    if taken == parcels:
+                        extraction.stop()
+                        extraction.join()
+                        return True
+                    taken += 1
+                    plain = pack(parcel.plain, parcel.parents, extraction.run.known)
+                    for table, rows in (*parcel.tables.items(), *plain.items()):
+                        self._merge(table, rows.to_pylist())
+                    cursors = extraction.run.cursors.setdefault(name, Cursors())
+                    for entity, first in parcel.started:
+                        cursors.start(entity, first)
+                    for entity, span in parcel.reached:
+                        cursors.advance(entity, span)
+                    for entity, quiet in parcel.quiet:
+                        cursors.mark_quiet(entity, quiet)
+            time.sleep(0.001)
+        if extraction.crash:
+            raise extraction.crash
+        return False
+
+    def _merge(self, name: str, rows: list[Row]) -> None:
+        table, stored = TABLES[name], self._stored.setdefault(name, {})
+        grain = table.parent or table.key
+        for parent in {tuple(row[column] for column in grain) for row in rows}:
+            stored[parent] = {}
+        for row in rows:
+            if not row.pop(DELETED, None):
+                parent = tuple(row[column] for column in grain)
+                stored[parent][tuple(row[column] for column in table.key)] = row
+
+    @property
+    def tables(self) -> dict[str, list[Row]]:
+        """The rows of every table."""
+        return {
+            name: [row for family in stored.values() for row in family.values()]
+            for name, stored in self._stored.items()
+        }
+
+    def rows(self, table: str, **where: Any) -> list[Row]:
+        """The rows of a table in which these columns have these values."""
+        found = self.tables.get(table, [])
+        return [row for row in found if all(row.get(name) == value for name, value in where.items())]
+
+    def days(self, table: str, **where: Any) -> list[date]:
+        """Their dates, in order."""
+        return sorted(row["date"] for row in self.rows(table, **where))
+
+    def differences(self, **scope: tuple[str, ...]) -> dict[str, tuple[Any, Any]]:
+        """Where the sums of the loaded tables are not what the sandbox says: `table.column` → (loaded, right)."""
+        workspace = self.sandbox.workspace
+        totals = self.sandbox.totals(workspace.opened, workspace.now().date(), **scope)
+        return differences(totals, self.tables)
+
+
+def differences(totals: dict[str, dict[str, Any]], loaded: dict[str, list[Row]]) -> dict[str, tuple[Any, Any]]:
+    """Compare the sums of every counter in every table that was loaded: `table.column` → (loaded, right).
+
+    Not the number of rows: those of an entity at rest, which say nothing but zero, may be a week late.
+    """
+    found = {}
+    for table, columns in totals.items():
+        sums = Counter(dict.fromkeys(columns, 0) if table in loaded else {})
+        for row in loaded.get(table, ()):
+            for column, value in row.items():
+                if value and column in sums:
+                    sums[column] += value
+        del sums["rows"]
+        for column, ours in sums.items():
+            if round(ours, 2) != round(columns[column], 2):
+                found[f"{table}.{column}"] = (ours, columns[column])
+    return found
+
+
+def utc(day: date, at: wall_time = NOON) -> datetime:
+    """That time of that day in UTC."""
+    return datetime.combine(day, at, UTC)

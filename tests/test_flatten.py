@@ -1,0 +1,395 @@
+"""Flatteners: whatever an answer holds, no scalar is lost and nothing raises; free text never becomes a column."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from sources.braze import flatten
+from sources.braze.flatten import Rows, click_key, column_name
+from sources.braze.tables import TABLES
+from sources.braze.windows import Span
+
+DAY = date(2026, 3, 1)
+SPAN = Span(DAY, DAY + timedelta(days=9))
+KEY = {"campaign_id": "c1"}
+CANVAS_KEY = {"canvas_id": "v1"}
+BERLIN = ZoneInfo("Europe/Berlin")
+
+COUNTER_NAMES = st.one_of(
+    st.sampled_from(["sent", "opens", "unique_clicks", "conversions", "conversions7_by_send_time", "newCounter"]),
+    st.from_regex(r"[a-z][a-z_]{0,20}", fullmatch=True).filter(lambda name: not name.endswith(("click", "clicks"))),
+)
+# Of titles that are empty, `-` stands in: both in one answer would be one row.
+FREE_TEXT = st.one_of(
+    st.sampled_from(
+        [
+            "carousel_slide_1_Été & Co._click",
+            "notif_button_2_100% später_click",
+            "carousel_slide_3__click",
+            "7f3c9f1e-1111-4222-8333-444455556666",
+            "user 12345",
+            "",
+        ]
+    ),
+    st.text(max_size=30).filter(lambda name: column_name(name) is None and name != "-"),
+)
+NUMBERS = st.one_of(st.integers(0, 10**9), st.floats(0, 1e9), st.none())
+JUNK = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=8)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def day_row(offset: int, **fields: Any) -> dict[str, Any]:
+    return {"time": (DAY + timedelta(days=offset)).isoformat(), **fields}
+
+
+def column(name: str) -> str:
+    found = column_name(name)
+    assert found
+    return found
+
+
+# Message statistics
+
+
+@given(
+    st.dictionaries(
+        st.text(min_size=1, max_size=12),
+        st.lists(st.dictionaries(COUNTER_NAMES | FREE_TEXT, NUMBERS, max_size=6), max_size=3),
+        max_size=4,
+    )
+)
+def test_every_figure_of_every_message_is_in_a_column_or_a_click_row(messages: dict[str, Any]) -> None:
+    rows = flatten.message_series("campaign", {"data": [day_row(0, messages=messages)]}, KEY, SPAN).rows
+    stored = {(row["channel"], row["position"]): row for row in rows["campaign_message_daily"]}
+    clicks = {
+        (row["channel"], row["position"], row["kind"], row["number"], row["title"]): row["clicks"]
+        for row in rows["campaign_message_click_daily"]
+    }
+    assert len(stored) == sum(map(len, messages.values()))
+    for channel, variations in messages.items():
+        for position, figures in enumerate(variations):
+            for name, value in figures.items():
+                if click_key(name)[0] == "other" and column_name(name):
+                    assert stored[channel, position][column(name)] == value
+                else:
+                    assert clicks[channel, position, *click_key(name)] == value
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("carousel_slide_2_Sale_click", ("carousel_slide", 2, "Sale")),
+        ("carousel_slide_12_Été & Co._click", ("carousel_slide", 12, "Été & Co.")),
+        ("carousel_slide_1__click", ("carousel_slide", 1, "-")),
+        ("notif_button_1_Open\napp_click", ("notif_button", 1, "Open\napp")),
+        ("notif_button_1_2_clicks", ("notif_button", 1, "2")),
+        ("Some title", ("other", 0, "Some title")),
+        ("", ("other", 0, "-")),
+    ],
+)
+def test_a_key_with_free_text_becomes_kind_number_and_title(key: str, expected: tuple[str, int, str]) -> None:
+    assert click_key(key) == expected
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "7f3c9f1e-1111-4222-8333-444455556666",
+        "variant_7f3c9f1e11114222",
+        "5f3c9f1e1111422283334444",
+        "user_123456",
+        "Größe",
+        "with space",
+        "UPPER-CASE",
+        "",
+        "x" * 64,
+        "1st",
+    ],
+)
+def test_free_text_and_identifiers_are_no_columns(key: str) -> None:
+    assert column_name(key) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("unique_opens", "unique_opens"),
+        ("conversions12_by_send_time", "conversions12_by_send_time"),
+        ("newCounter", "new_counter"),
+        ("first_button_clicks", "first_button_clicks"),
+    ],
+)
+def test_counters_are_columns(key: str, name: str) -> None:
+    assert column_name(key) == name
+
+
+def test_an_unknown_channel_is_rows_and_an_empty_one_is_none() -> None:
+    messages = {"hologram": [{"beams": 3}], "sms": [], "email": None}
+    rows = flatten.message_series("campaign", {"data": [day_row(0, messages=messages)]}, KEY, SPAN).rows
+    assert rows["campaign_message_daily"] == [
+        {"campaign_id": "c1", "date": DAY, "channel": "hologram", "position": 0, "beams": 3}
+    ]
+
+
+def test_figures_cannot_overwrite_the_keys_of_their_row() -> None:
+    figures = {"channel": None, "position": 9, "date": "x", "campaign_id": "", "sent": 1}
+    source = day_row(0, campaign_id="other", date=None, messages={"email": [figures]})
+    rows = flatten.message_series("campaign", {"data": [source]}, KEY, SPAN).rows
+    assert rows["campaign_daily"] == [{"campaign_id": "c1", "date": DAY}]
+    assert rows["campaign_message_daily"] == [
+        {"campaign_id": "c1", "date": DAY, "channel": "email", "position": 0, "sent": 1}
+    ]
+
+
+def test_control_groups_and_missing_variation_ids_keep_their_place() -> None:
+    variations = [{"variation_name": "A", "sent": 5}, {"variation_name": "Control", "enrolled": 2}]
+    source = day_row(0, messages={"trigger_in_app_message": variations})
+    rows = flatten.message_series("campaign", {"data": [source]}, KEY, SPAN).rows
+    assert [(row["position"], row["variation_name"]) for row in rows["campaign_message_daily"]] == [
+        (0, "A"),
+        (1, "Control"),
+    ]
+
+
+# Days
+
+
+@given(st.lists(st.integers(-3, 13), max_size=20), st.data())
+def test_days_outside_the_span_are_left_out_and_each_day_counts_once_in_any_order(
+    offsets: list[int], data: st.DataObject
+) -> None:
+    sources = data.draw(st.permutations([day_row(offset, sent=offset + 3) for offset in offsets]))
+    series = flatten.message_series("campaign", {"data": sources}, KEY, SPAN)
+    wanted = {DAY + timedelta(days=offset) for offset in offsets if 0 <= offset <= 9}
+    assert series.days == wanted
+    assert sorted(row["date"] for row in series.rows["campaign_daily"]) == sorted(wanted)
+    assert series.last_active == max(wanted, default=None)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2)), max_size=20))
+def test_the_last_active_day_is_the_last_with_a_figure_above_zero(figures: list[tuple[int, int]]) -> None:
+    by_day = dict(figures)
+    sources = [day_row(offset, messages={"email": [{"opens": count}]}) for offset, count in by_day.items()]
+    series = flatten.message_series("campaign", {"data": sources}, KEY, SPAN)
+    active = [DAY + timedelta(days=offset) for offset, count in by_day.items() if count]
+    assert series.last_active == max(active, default=None)
+
+
+@given(st.dictionaries(COUNTER_NAMES, NUMBERS, max_size=8))
+def test_a_plain_series_keeps_every_counter(figures: dict[str, Any]) -> None:
+    rows = flatten.flat_series("kpi_daily", {"data": [day_row(0, **figures)]}, {"app_id": "*"}, SPAN).rows
+    assert rows == {
+        "kpi_daily": [{column(name): value for name, value in figures.items()} | {"app_id": "*", "date": DAY}]
+    }
+
+
+def test_series_of_one_table_are_joined_by_key_and_complete_only_on_days_that_all_have() -> None:
+    key = {"app_id": "*"}
+    mau = flatten.flat_series("kpi_daily", {"data": [day_row(0, mau=9), day_row(1, mau=8)]}, key, SPAN)
+    dau = flatten.flat_series("kpi_daily", {"data": [day_row(1, dau=2)]}, key, SPAN)
+    joined = flatten.joined("kpi_daily", ("app_id", "date"), [mau, dau])
+    assert joined.rows["kpi_daily"] == [
+        {"app_id": "*", "date": DAY, "mau": 9},
+        {"app_id": "*", "date": DAY + timedelta(days=1), "mau": 8, "dau": 2},
+    ]
+    assert joined.days == {DAY + timedelta(days=1)}
+
+
+def test_hours_are_instants_and_belong_to_the_workspaces_day() -> None:
+    day = date(2026, 10, 25)  # 25 hours in Berlin
+    starts = [datetime(2026, 10, 24, 21, tzinfo=UTC) + timedelta(hours=hour) for hour in range(28)]
+    answer = {"data": [{"time": start.isoformat(), "count": 1} for start in starts]}
+    series = flatten.hourly_series("event_hourly", answer, {"event": "e"}, Span(day, day), BERLIN)
+    assert [row["hour"] for row in series.rows["event_hourly"]] == starts[1:26]
+    assert series.days == {day}
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("2026-03-01T10:00:00Z", datetime(2026, 3, 1, 10, tzinfo=UTC)),
+        ("2026-03-01T10:00:00+02:00", datetime(2026, 3, 1, 8, tzinfo=UTC)),
+        ("2026-03-01 10:00:00.000 UTC", datetime(2026, 3, 1, 10, tzinfo=UTC)),
+        ("2026-03-01 10:00:00 +0000", datetime(2026, 3, 1, 10, tzinfo=UTC)),
+        ("2026-03-01T10:00:00", datetime(2026, 3, 1, 9, tzinfo=UTC)),
+    ],
+)
+def test_timestamps_are_read_as_braze_writes_them(written: str, meant: datetime) -> None:
+    assert flatten.instant(written, BERLIN) == meant
+
+
+# Canvases
+
+STATISTICS = st.dictionaries(COUNTER_NAMES, NUMBERS, max_size=5)
+
+
+@given(
+    STATISTICS,
+    st.dictionaries(st.uuids().map(str), STATISTICS, max_size=3),
+    st.dictionaries(
+        st.uuids().map(str),
+        st.tuples(STATISTICS, st.dictionaries(st.text(min_size=1, max_size=8), st.lists(STATISTICS, max_size=2), max_size=2)),
+        max_size=3,
+    ),
+)  # fmt: skip
+def test_every_figure_of_a_canvas_is_in_its_table(
+    total: dict[str, Any], variants: dict[str, Any], steps: dict[str, tuple[dict[str, Any], dict[str, Any]]]
+) -> None:
+    step_stats = {step: {**figures, "messages": messages} for step, (figures, messages) in steps.items()}
+    source = day_row(0, total_stats=total, variant_stats=variants, step_stats=step_stats)
+    rows = flatten.canvas_series({"data": {"stats": [source]}}, CANVAS_KEY, SPAN).rows
+    key = {**CANVAS_KEY, "date": DAY}
+
+    def figures(values: dict[str, Any]) -> dict[str, Any]:
+        return {column(name): value for name, value in values.items()}
+
+    assert rows["canvas_daily"] == [figures(total) | key]
+    assert rows["canvas_variant_daily"] == [
+        figures(values) | key | {"variant_id": variant} for variant, values in variants.items()
+    ]
+    assert rows["canvas_step_daily"] == [
+        figures(values) | key | {"step_id": step} for step, (values, _) in steps.items()
+    ]
+    assert rows["canvas_step_message_daily"] == [
+        figures(values) | key | {"step_id": step, "channel": channel, "position": position}
+        for step, (_, messages) in steps.items()
+        for channel, variations in messages.items()
+        for position, values in enumerate(variations)
+    ]
+
+
+@pytest.mark.parametrize(
+    "breakdowns", [{}, {"variant_stats": None, "step_stats": None}, {"variant_stats": {}, "step_stats": {}}]
+)
+def test_a_canvas_without_breakdowns_has_its_totals(breakdowns: dict[str, Any]) -> None:
+    source = day_row(0, total_stats={"entries": 4}, **breakdowns)
+    rows = flatten.canvas_series({"data": {"stats": [source]}}, CANVAS_KEY, SPAN).rows
+    assert {name: len(table_rows) for name, table_rows in rows.items() if table_rows} == {"canvas_daily": 1}
+
+
+def test_a_summary_is_keyed_by_its_window() -> None:
+    answer = {"data": {"name": "x", "total_stats": {"entries": 4}, "variant_stats": {"a": {"entries": 4}}}}
+    rows = flatten.canvas_summary(answer, CANVAS_KEY, SPAN).rows
+    window = {**CANVAS_KEY, "start_date": SPAN.first, "end_date": SPAN.last}
+    assert rows["canvas_summary"] == [{"entries": 4, **window}]
+    assert rows["canvas_variant_summary"] == [{"entries": 4, **window, "variant_id": "a"}]
+
+
+# Catalogs
+
+CATALOG_FLATTENERS: list[tuple[Callable[[Any, Any, bool], Rows], dict[str, Any]]] = [
+    (
+        flatten.campaign,
+        {"tags": [], "channels": [], "teams": [], "messages": {}, "conversion_behaviors": []},
+    ),
+    (flatten.canvas, {"tags": [], "channels": [], "teams": [], "variants": [], "steps": []}),
+    (flatten.segment, {"tags": [], "teams": []}),
+    (flatten.card, {"tags": []}),
+]
+NESTED = (
+    "tags", "channels", "teams", "messages", "conversion_behaviors", "variants", "steps", "next_paths",
+    "next_step_ids", "first_step_ids", "first_step_id", "app_ids", "from", "extras", "headers", "id", "name", "type",
+    "product", "unheard_of",
+)  # fmt: skip
+DETAILS = st.recursive(
+    JUNK,
+    lambda inner: (
+        st.dictionaries(st.sampled_from(NESTED) | st.uuids().map(str), inner, max_size=5) | st.lists(inner, max_size=3)
+    ),
+    max_leaves=25,
+)
+
+
+@given(st.dictionaries(st.sampled_from(NESTED), DETAILS, max_size=8), st.booleans())
+@example({"messages": {"a": None}, "conversion_behaviors": [None, 3], "tags": [None, ""]}, True)
+@example({"variants": [None, "x", {}], "steps": [None, {"messages": [], "next_paths": None}]}, True)
+@example({"messages": ["x"], "variants": {"id": "v"}, "steps": 5}, False)
+def test_no_shape_of_details_makes_a_flattener_raise_or_leaves_a_key_empty(
+    details: dict[str, Any], bodies: bool
+) -> None:
+    for flattener, _ in CATALOG_FLATTENERS:
+        rows = flattener({"id": "e1"}, details, bodies)
+        assert set(rows) <= set(TABLES)
+        for name, table_rows in rows.items():
+            for row in table_rows:
+                assert all(row[key] not in (None, "") for key in TABLES[name].key), (name, row)
+
+
+MESSAGE_JUNK = st.dictionaries(st.sampled_from(["email", "sms", ""]), JUNK | st.lists(JUNK, max_size=3), max_size=3)
+
+
+@given(MESSAGE_JUNK | JUNK)
+@example({"email": [None, 5, "x", {"sent": 1}]})
+@example({"email": {"sent": 1}})
+def test_no_shape_of_messages_makes_a_series_raise(messages: Any) -> None:
+    step = {"messages": messages}
+    campaign = flatten.message_series("campaign", {"data": [day_row(0, messages=messages)]}, KEY, SPAN)
+    canvas = flatten.canvas_series({"data": {"stats": [day_row(0, step_stats={"s": step})]}}, CANVAS_KEY, SPAN)
+    assert campaign.days == canvas.days == {DAY}
+    for name, table_rows in {**campaign.rows, **canvas.rows}.items():
+        for row in table_rows:
+            assert all(row[key] not in (None, "") for key in TABLES[name].key), (name, row)
+
+
+@pytest.mark.parametrize(("flattener", "nothing"), CATALOG_FLATTENERS)
+def test_null_absent_and_empty_lists_are_the_same(
+    flattener: Callable[[Any, Any, bool], Rows], nothing: dict[str, Any]
+) -> None:
+    listed = {"id": "e1", "name": "x"}
+    assert (
+        flattener(listed, nothing, True)
+        == flattener(listed, dict.fromkeys(nothing), True)
+        == flattener(listed, {}, True)
+    )
+
+
+def test_null_and_repeated_tags_are_left_out() -> None:
+    rows = flatten.campaign({"id": "c1"}, {"tags": ["a", None, "", "a", "b"]}, True)
+    assert rows["campaign_tags"] == [{"campaign_id": "c1", "tag": "a"}, {"campaign_id": "c1", "tag": "b"}]
+
+
+def test_unknown_fields_of_details_become_columns_and_the_details_win_over_the_list() -> None:
+    details = {"name": "new", "someNewFlag": True, "id": "ignored", "message": "success"}
+    (row,) = flatten.campaign({"id": "c1", "name": "old", "is_api_campaign": False}, details, True)["campaigns"]
+    assert row == {"id": "c1", "name": "new", "is_api_campaign": False, "some_new_flag": True}
+
+
+def test_message_bodies_can_be_left_out() -> None:
+    details = {"messages": {"m1": {"channel": "email", "subject": "Hi", "body": "<html>", "amp_body": "x"}}}
+    with_bodies = flatten.campaign({"id": "c1"}, details, True)["campaign_messages"][0]
+    without = flatten.campaign({"id": "c1"}, details, False)["campaign_messages"][0]
+    assert with_bodies["body"] == "<html>"
+    assert set(with_bodies) - set(without) == {"body", "amp_body"}
+
+
+def test_the_edges_of_a_step_are_its_paths_and_then_the_steps_no_path_names() -> None:
+    paths = [{"name": "Yes", "next_step_id": "b"}, {"name": "No", "next_step_id": None}]
+    details = {"steps": [{"id": "a", "next_paths": paths, "next_step_ids": ["b", "c"]}]}
+    rows = flatten.canvas({"id": "v1"}, details, True)["canvas_step_paths"]
+    assert [(row["position"], row["name"], row["next_step_id"]) for row in rows] == [
+        (0, "Yes", "b"),
+        (1, "No", None),
+        (2, None, "c"),
+    ]
+
+
+def test_a_lone_first_step_and_a_list_of_them_are_the_same_rows() -> None:
+    one = flatten.canvas({"id": "v1"}, {"variants": [{"id": "a", "first_step_id": "s"}]}, True)
+    many = flatten.canvas({"id": "v1"}, {"variants": [{"id": "a", "first_step_ids": ["s"]}]}, True)
+    assert one["canvas_variant_first_steps"] == many["canvas_variant_first_steps"] != []
+
+
+def test_events_by_entry_and_by_bare_name() -> None:
+    assert flatten.event({"name": "e", "description": None, "tag_names": ["t", None]}) == {
+        "events": [{"name": "e", "description": None}],
+        "event_tags": [{"event": "e", "tag": "t"}],
+    }
+    assert flatten.event({"name": "e"}) == {"events": [{"name": "e"}], "event_tags": []}

@@ -1,0 +1,317 @@
+"""The nightly sync, end to end: a sandbox over HTTP into DuckDB and Postgres."""
+
+import io
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+
+from sources.braze.tables import TABLES, tables_of
+from sources.braze_sandbox import Sandbox
+from tests import postgres
+from tests.warehouses import Warehouse
+from tests.workspaces import (
+    API_KEY,
+    START,
+    TODAY,
+    columns,
+    configure,
+    differences,
+    doubled,
+    files_with,
+    loaded,
+    orphans,
+    queried,
+    row_counts,
+    rows_of,
+    sync,
+    tables_with,
+    uncommented,
+    without_key,
+    without_load,
+    workspace,
+)
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Load:
+    """A first sync of everything, and what it left behind."""
+
+    warehouse: Warehouse
+    sandbox: Sandbox
+    folder: Path
+    code: int
+    output: str
+
+
+def pairs(sandbox: Sandbox) -> str:
+    return ",".join(f"{campaign}:{send}" for campaign, send in sandbox.workspace.sends)
+
+
+@pytest.fixture(
+    scope="module", params=["duckdb-exclusive", "duckdb-inclusive", "postgres-exclusive", "postgres-inclusive"]
+)
+def load(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Load]:
+    """Everything there is, in both warehouses and with both readings of `ending_at`."""
+    name, reading = request.param.split("-")
+    folder = tmp_path_factory.mktemp("sync")
+    with pytest.MonkeyPatch.context() as monkeypatch, workspace(ending_at=reading) as sandbox:
+        for variable in [known for known in os.environ if known.startswith(("DESTINATION__", "SOURCES__"))]:
+            monkeypatch.delenv(variable)
+        monkeypatch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
+        monkeypatch.chdir(folder)
+        configure(monkeypatch, sandbox, hourly=True, sends=pairs(sandbox), app_ids=sandbox.workspace.apps[0])
+        if name == "duckdb":
+            yield _loaded(Warehouse(name, str(folder / "warehouse.duckdb")), sandbox, folder)
+            return
+        with postgres.database(request.getfixturevalue("postgres_server")) as url:
+            monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", url)
+            yield _loaded(Warehouse(name, url), sandbox, folder)
+
+
+def _loaded(warehouse: Warehouse, sandbox: Sandbox, folder: Path) -> Load:
+    output = io.StringIO()
+    with redirect_stdout(output), redirect_stderr(output):
+        code = sync(warehouse.name)
+    return Load(warehouse, sandbox, folder, code, output.getvalue())
+
+
+class TestFirstSync:
+    def test_it_succeeds(self, load: Load) -> None:
+        assert load.code == 0, load.output
+
+    def test_the_sums_of_every_counter_are_those_that_the_workspace_states(self, load: Load) -> None:
+        totals = load.sandbox.totals(START, TODAY, app_ids=load.sandbox.workspace.apps[:1])
+        purchases = load.sandbox.totals(START, TODAY)  # by app only sessions, KPIs and events are broken down
+        totals |= {name: purchases[name] for name in ("purchase_daily", "purchase_hourly")}
+        for name in ("send_daily", "send_message_daily"):
+            del totals[name]["rows"]  # days before a send are zeros that it does not count
+        assert {name for name in totals if name.endswith(("_daily", "_hourly"))} == set(totals)
+        assert differences(load.warehouse, totals) == {}
+
+    def test_every_analytics_table_has_rows(self, load: Load) -> None:
+        filled = {name for name, count in row_counts(load.warehouse).items() if count}
+        selected = {table.name for table in TABLES.values() if table.resource not in ("users", "canvas_summary")}
+        without = {"sync_failures", "send_message_click_daily", "canvas_step_message_click_daily"}
+        assert selected - filled == without
+
+    def test_no_grain_is_doubled_and_no_key_is_empty(self, load: Load) -> None:
+        assert doubled(load.warehouse) == []
+        assert without_key(load.warehouse) == []
+
+    def test_no_child_is_without_its_parent(self, load: Load) -> None:
+        assert orphans(load.warehouse) == []
+
+    def test_every_table_and_column_is_commented(self, load: Load) -> None:
+        assert uncommented(load.warehouse) == []
+
+    def test_every_row_names_its_load(self, load: Load) -> None:
+        assert without_load(load.warehouse) == []
+
+    def test_columns_have_their_declared_types(self, load: Load) -> None:
+        families = {
+            "text": {"VARCHAR", "character varying", "text"},
+            "bigint": {"BIGINT", "bigint"},
+            "double": {"DOUBLE", "double precision"},
+            "bool": {"BOOLEAN", "boolean"},
+            "date": {"DATE", "date"},
+            "timestamp": {"TIMESTAMP WITH TIME ZONE", "timestamp with time zone"},
+            "json": {"JSON", "jsonb", "json"},
+        }
+        present = columns(load.warehouse)
+        wrong = {
+            f"{table.name}.{column.name}": present[table.name].get(column.name)
+            for table in loaded(load.warehouse)
+            for column in table.columns
+            if present[table.name].get(column.name) not in families[column.type.value]
+        }
+        assert wrong == {}
+
+    def test_the_run_is_in_the_ledger(self, load: Load) -> None:
+        requests = sum(load.sandbox.log.paths.values())
+        (row,) = rows_of(load.warehouse, "sync_runs", "command", "status", "requests", "retries", "failures")
+        assert row == ("sync", "ok", requests, 0, 0)
+        (rows,) = rows_of(load.warehouse, "sync_runs", "rows")[0]
+        counts = row_counts(load.warehouse)
+        assert rows == sum(count for name, count in counts.items() if not name.startswith("sync_"))
+
+    def test_the_key_is_nowhere(self, load: Load) -> None:
+        assert files_with(load.folder, API_KEY) == []
+        assert tables_with(load.warehouse, API_KEY) == []
+        assert API_KEY not in load.output
+        assert not [asked for asked in load.sandbox.log.requests if API_KEY in f"{asked.path}{asked.params}"]
+
+    def test_the_closing_table_says_what_was_loaded(self, load: Load) -> None:
+        counts = row_counts(load.warehouse)
+        lines = [[cell.strip() for cell in line.split("│")] for line in load.output.splitlines() if "│" in line]
+        stated = {cells[1]: int(cells[2].replace(",", "")) for cells in lines}
+        total = stated.pop("all")
+        assert stated == {name: count for name, count in counts.items() if count and not name.startswith("sync_")}
+        assert total == sum(stated.values())
+        assert f"ok: {sum(load.sandbox.log.paths.values()):,} requests, 0 retries" in load.output
+
+
+# Pages
+
+CATALOGS = "campaigns,canvases,segments,cards,events,purchases"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "denied"),
+    [
+        ({"campaigns": 230, "canvases": 110, "segments": 105, "cards": 101, "events": 520}, frozenset()),
+        ({"campaigns": 200, "canvases": 100, "segments": 100, "cards": 100, "events": 500}, frozenset(["events.get"])),
+    ],
+    ids=["pages with a rest", "full pages, events by name"],
+)
+def test_everything_listed_is_there_once(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, sizes: dict[str, int], denied: frozenset[str]
+) -> None:
+    warehouse = Warehouse("duckdb", str(workplace / "warehouse.duckdb"))
+    with workspace(**sizes, denied=denied) as sandbox:
+        configure(monkeypatch, sandbox, concurrency=32, start_date=TODAY)
+        assert sync(select=CATALOGS) == 0
+        content = sandbox.workspace
+        assert rows_of(warehouse, "campaigns", "id") == sorted((name,) for name in content.campaigns)
+        assert rows_of(warehouse, "canvases", "id") == sorted((name,) for name in content.canvases)
+        assert rows_of(warehouse, "segments", "id") == sorted((name,) for name in content.segments)
+        assert rows_of(warehouse, "cards", "id") == sorted((name,) for name in content.cards)
+        assert Counter(rows_of(warehouse, "events", "name")) == Counter((name,) for name in content.events)
+        assert rows_of(warehouse, "products", "product") == sorted((name,) for name in content.products)
+        assert sandbox.log.paths["/campaigns/list"] == sizes["campaigns"] // 100 + 1
+
+
+# A second night
+
+SERIES = "campaigns,campaign_series,canvases,canvas_series,segments,segment_series,cards,card_series,events"
+
+
+def content(warehouse: Warehouse) -> dict[str, list[tuple[object, ...]]]:
+    """All rows of all tables but the ledger, without what says when they were loaded."""
+    tables = [table for table in loaded(warehouse) if not table.name.startswith("sync_")]
+    named = {t.name: [f'"{c.name}"' for c in t.columns if c.name != "synced_at"] for t in tables}
+    rows = queried(warehouse, [f"SELECT {', '.join(names)} FROM braze.{table}" for table, names in named.items()])
+    return {table: sorted(some, key=repr) for table, some in zip(named, rows, strict=True)}
+
+
+def test_a_second_sync_of_an_unchanged_workspace_changes_nothing(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with workspace(campaigns=6, canvases=3) as sandbox:
+        configure(monkeypatch, sandbox)
+        assert sync(warehouse.name, SERIES) == 0
+        first = content(warehouse)
+        assert sync(warehouse.name, SERIES) == 0
+        assert content(warehouse) == first
+        assert len(rows_of(warehouse, "sync_runs", "run_id")) == 2
+
+
+def test_what_vanished_from_the_workspace_vanishes_from_the_warehouse(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, workplace: Path
+) -> None:
+    """Tags, teams, messages, steps, a day's variants: fewer of them, and none at all. The second night must leave
+    what a first load of the changed workspace brings."""
+    with workspace() as sandbox:
+        configure(monkeypatch, sandbox, start_date=TODAY - timedelta(days=20))
+        assert sync(warehouse.name, SERIES) == 0
+        before = content(warehouse)
+        change = sandbox.workspace.update
+        shapes = {campaign.shape: campaign for campaign in sandbox.workspace.campaigns.values()}
+        everywhere = shapes["multichannel"]
+        change("campaign", everywhere.id, tags=(), teams=(), shape="sms", variation_ids=everywhere.variation_ids[:1])
+        clicks = shapes["push_clicks"]
+        change("campaign", clicks.id, tags=("one",), shape="email", variation_ids=clicks.variation_ids[:1])
+        linear = next(c for c in sandbox.workspace.canvases.values() if c.shape == "journey")
+        change(
+            "canvas", linear.id, shape="linear", tags=(), teams=(), variant_ids=linear.variant_ids[:1],
+            step_ids=linear.step_ids[:2], deleted=frozenset(),
+        )  # fmt: skip
+        tested = next(c for c in sandbox.workspace.canvases.values() if c.shape == "test")
+        sandbox.workspace.delete_step(tested.id, 0)
+        for segment in sandbox.workspace.segments.values():
+            change("segment", segment.id, tags=(), teams=())
+        for card in sandbox.workspace.cards.values():
+            change("card", card.id, tags=())
+        assert sync(warehouse.name, SERIES) == 0
+        after = content(warehouse)
+
+        fresh = Warehouse("duckdb", str(workplace / "fresh.duckdb"))
+        monkeypatch.delenv("DESTINATION__DUCKDB__CREDENTIALS", raising=False)
+        assert sync("duckdb", SERIES, pipeline="fresh", file=Path(fresh.credentials)) == 0
+        expected = content(fresh)
+    assert before["segment_tags"]
+    assert after["segment_tags"] == after["card_tags"] == []
+    for table in sorted(after):
+        assert after[table] == expected.get(table, []), table
+
+
+def test_new_fields_arrive_as_columns_and_new_channels_as_rows(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with workspace(campaigns=6, canvases=2) as sandbox:
+        configure(monkeypatch, sandbox)
+        assert sync(warehouse.name, SERIES) == 0
+        known = columns(warehouse)
+        sandbox.fail("*", "unknown_keys")
+        assert sync(warehouse.name, SERIES) == 0
+        found, counts = columns(warehouse), row_counts(warehouse)
+        for table in loaded(warehouse):
+            new = set(found[table.name]) - set(known.get(table.name, ()))
+            assert new <= {"new_counter", "new_object", "new_list", "beams"}, table.name
+            if table.open and table.name in known and counts[table.name]:
+                assert "new_counter" in new, table.name
+        channels = {row[0] for row in rows_of(warehouse, "campaign_message_daily", "channel")}
+        assert "hologram" in channels
+        beams = warehouse.query("SELECT sum(beams), sum(new_counter) FROM braze.campaign_message_daily")
+        assert all(total > 0 for total in beams[0])
+        assert uncommented(warehouse) == []
+        assert differences(warehouse, _without(sandbox.totals(START, TODAY), "campaign_message_daily.rows")) == {}
+
+
+def _without(totals: dict[str, dict[str, int | float]], column: str) -> dict[str, dict[str, int | float]]:
+    table, _, name = column.partition(".")
+    wanted = [table for resource in SERIES.split(",") for table in (t.name for t in tables_of(resource))]
+    daily = {name: dict(sums) for name, sums in totals.items() if name in wanted and name.endswith("_daily")}
+    del daily[table][name]
+    for sums in daily.values():
+        sums.pop("rows", None)
+    return daily
+
+
+# Sends
+
+
+def test_sends_come_from_a_query_and_from_the_setting(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, warehouse: Warehouse
+) -> None:
+    url = f"sqlite:///{workplace / 'sends.sqlite'}"
+    if warehouse.name == "postgres":
+        url = warehouse.credentials.replace("postgresql://", "postgresql+psycopg2://")
+    with workspace() as sandbox:
+        sends = list(sandbox.workspace.sends)
+        assert len(sends) > 2
+        engine = sqlalchemy.create_engine(url)
+        with engine.begin() as connection:
+            connection.execute(sqlalchemy.text("CREATE TABLE messages (campaign TEXT, send TEXT)"))
+            for campaign_id, send_id in (*sends[1:], sends[-1]):
+                row = {"campaign": campaign_id, "send": send_id}
+                connection.execute(sqlalchemy.text("INSERT INTO messages VALUES (:campaign, :send)"), row)
+        engine.dispose()
+        query = "SELECT campaign AS campaign_id, send AS send_id FROM messages"
+        configure(monkeypatch, sandbox, sends=":".join(sends[0]), sends_query=query, sends_query_url=url)
+        assert sync(warehouse.name, "sends") == 0
+        totals = sandbox.totals(START, TODAY)
+        found = {(campaign, send) for campaign, send in rows_of(warehouse, "send_daily", "campaign_id", "send_id")}
+    expected = {name: dict(totals[name]) for name in ("send_daily", "send_message_daily")}
+    for sums in expected.values():
+        del sums["rows"]
+    assert found == set(sends)
+    assert differences(warehouse, expected) == {}
