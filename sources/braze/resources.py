@@ -26,6 +26,7 @@ from sources.braze.tables import RESOURCES, TABLES, tables_of
 BATCH_ROWS = 50_000
 """Rows per Arrow item: dlt charges about a millisecond for each."""
 FAILURES = "sync_failures"
+ZONE = "time_zone"
 TOMBSTONE = Column(DELETED, Type.BOOL, "Marks a removal on its way into the warehouse; null in every stored row.")
 
 
@@ -109,11 +110,15 @@ def _column_hint(table: Table, column: Column) -> TColumnSchema:
 
 
 def cursors_from_state(state: Any, extraction: Extraction) -> dict[str, Cursors]:
-    """The cursors that this run goes by: the nightly ones, or those of the same backfill if it was interrupted."""
-    section = _section(extraction)
+    """The cursors that this run goes by: the nightly ones, or those of the same backfill if it was interrupted.
+
+    In another time zone days are other days: after the setting has changed everything is loaded anew.
+    """
+    section, zone = _section(extraction), extraction.run.settings.zone.key
     return {
         name: Cursors.from_state(resource_state.get(section, {}))
         for name, resource_state in state.get("resources", {}).items()
+        if resource_state.get(ZONE, zone) == zone
     }
 
 
@@ -161,7 +166,8 @@ def _rows(extraction: Extraction, chunk: Chunk, resource: str) -> Iterator[DataI
     chunk.open.add(resource)
     yield None  # every selected resource is opened once before the first one starts the extraction
     _start(extraction, chunk)
-    yield from _missing_tables(tables_of(resource))
+    hourly = extraction.run.settings.hourly
+    yield from _missing_tables(table for table in tables_of(resource) if hourly or "hour" not in table.key)
     writer = _Writer(extraction, chunk, resource)
     while writer.unfinished or not (chunk.full or extraction.finished):
         if extraction.waits_for_commit:
@@ -253,7 +259,9 @@ class _Writer:
     def flush(self) -> Iterator[DataItemWithMeta]:
         yield from self._write()
         if self._moved:
-            dlt.current.resource_state()[_section(self._extraction)] = self._cursors.to_state()
+            state = dlt.current.resource_state()
+            state[_section(self._extraction)] = self._cursors.to_state()
+            state[ZONE] = self._extraction.run.settings.zone.key
 
     def _write(self) -> Iterator[DataItemWithMeta]:
         known = self._extraction.run.known
