@@ -106,15 +106,15 @@ class SeriesAsker:
             return None
         except BrazeError as error:
             needed = run.calendar.needed(entity, cursor)
-            record.went_wrong(spec.resource, error)
-            record.fail(spec.resource, entity.id, Span(max(span.first, min(needed.first, span.last)), span.last), error)
+            wanted = Span(max(span.first, min(needed.first, span.last)), span.last)
+            record.fail_entity(spec.resource, entity.id, wanted, error)
             return None
         record.went_well(spec.resource)
         if absent and absent.last == run.calendar.yesterday:
             record.standstills[spec.resource].note(absent, entity.id)
         elif absent:
             record.fail_absent(spec.resource, entity.id, absent, spec.parts[0].endpoint)
-        else:
+        elif len(self._parts()) == len(spec.parts):
             record.mend(spec.resource, entity.id, span)
         self._deliver(span, packed, absent)
         return None if absent else packed.series

@@ -39,6 +39,7 @@ class Chunk:
         self.rows = 0
         self.tables: Counter[str] = Counter()
         self.open: set[str] = set()
+        self.settled = False
         self._on_commit: list[Callable[[], None]] = []
 
     @property
@@ -69,9 +70,12 @@ class Chunk:
 
 def resources(extraction: Extraction, chunk: Chunk, names: Iterable[str] = RESOURCES) -> list[DltResource]:
     """One dlt resource per name, and `sync_failures`; together they end when `chunk` is full or all is loaded."""
-    return [dlt.resource(_rows(extraction, chunk, name), name=name) for name in names] + [
-        dlt.resource(_failures(extraction, chunk), name=FAILURES)
-    ]
+    return [dlt.resource(_rows(extraction, chunk, name), name=name) for name in names] + [failures(extraction, chunk)]
+
+
+def failures(extraction: Extraction, chunk: Chunk) -> DltResource:
+    """The resource of `sync_failures`; `chunk.settled` says afterwards whether it also had what was mended."""
+    return dlt.resource(_failures(extraction, chunk), name=FAILURES)
 
 
 def hints(table: Table) -> Any:
@@ -287,11 +291,11 @@ def _failures(extraction: Extraction, chunk: Chunk) -> Iterator[DataItemWithMeta
     yield None
     while chunk.open:
         yield None
+    earlier = extraction.run.record.open_failures
+    chunk.settled = extraction.finished
     known = dict.fromkeys(extraction.failures)
-    resolved: list[Failure] = []
-    if extraction.finished:
-        resolved, still_open = extraction.run.record.open_failures.settle(extraction.run.calendar.now)
-        dlt.current.resource_state()["open"] = [failure.to_state() for failure in (*still_open, *known)]
+    resolved, still_open = earlier.settle(extraction.run.calendar.now) if chunk.settled else ([], earlier.all())
+    dlt.current.resource_state()["open"] = [failure.to_state() for failure in (*still_open, *known)]
     rows = [failure.row() for failure in (*known, *resolved)]
     yield from _missing_tables([TABLES[FAILURES]])
     if rows:
