@@ -112,9 +112,10 @@ class _Lines:
 class ProfileShredder:
     """Cuts profiles into tables.
 
-    `workspace` is a folder for what DuckDB writes when memory is short, personal data: the caller removes it. `fields` are the requested profile fields (`custom_attributes.x`
-    counts as `custom_attributes`): tables of others are left alone; None means all. `memory_limit` (DuckDB's
-    notation) bounds DuckDB, to which the lines of one group come on top.
+    `workspace` is a folder for what DuckDB writes when memory is short, personal data: the caller removes it. `fields`
+    are the requested profile fields (`custom_attributes.x` counts as `custom_attributes`): tables of others are left
+    alone; None means all. `memory_limit` (DuckDB's notation) bounds DuckDB, to which the lines of one group come on
+    top.
 
     A profile that occurs twice is one row: within a group the last one counts, and what an earlier group of
     the same shredder had is not given again, nor what a shredder had that this one is `beside`: the two share memory.
@@ -132,13 +133,13 @@ class ProfileShredder:
         self._rules = rules or PiiRules()
         self._fields = None if fields is None else {name.partition(".")[0] for name in fields}
         _make_private_folder(workspace)
-        settings = {
+        settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": memory_limit,
             "temp_directory": str(workspace / "duckdb"),
             "threads": threads or os.cpu_count() or 1,
             "preserve_insertion_order": False,
         }
-        self._duckdb = beside._duckdb.cursor() if beside else duckdb.connect(config=settings)
+        self._duckdb: duckdb.DuckDBPyConnection = beside._duckdb.cursor() if beside else duckdb.connect(config=settings)
         self._duckdb.execute("SET TimeZone = 'UTC'")
         for macro in sql.MACROS:
             self._duckdb.execute(macro)
