@@ -112,12 +112,13 @@ class _Lines:
 class ProfileShredder:
     """Cuts profiles into tables.
 
-    `workspace` is a folder for what DuckDB writes when memory is short, personal data: the caller removes it. `fields` are the requested profile fields (`custom_attributes.x`
-    counts as `custom_attributes`): tables of others are left alone; None means all. `memory_limit` (DuckDB's
-    notation) bounds DuckDB, to which the lines of one group come on top.
+    `workspace` is a folder for what DuckDB writes when memory is short, personal data: the caller removes it.
+    `fields` are the requested profile fields (`custom_attributes.x` counts as `custom_attributes`): tables of others
+    are left alone; None means all. `memory_limit` (DuckDB's notation) bounds DuckDB, to which the lines of one group
+    come on top.
 
-    A profile that occurs twice is one row: within a group the last one counts, and what an earlier group of
-    the same shredder had is not given again, nor what a shredder had that this one is `beside`: the two share memory.
+    A profile that occurs twice is one row: within a group the last one counts, and what an earlier group of the same
+    shredder had is not given again. Nor is what the shredder had that this one is `beside`: the two share memory.
     """
 
     def __init__(
