@@ -6,12 +6,12 @@ error.
 """
 
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import duckdb
 import pyarrow as pa
@@ -133,13 +133,13 @@ class ProfileShredder:
         self._rules = rules or PiiRules()
         self._fields = None if fields is None else {name.partition(".")[0] for name in fields}
         _make_private_folder(workspace)
-        settings = {
+        settings: dict[str, Any] = {
             "memory_limit": memory_limit,
             "temp_directory": str(workspace / "duckdb"),
             "threads": threads or os.cpu_count() or 1,
             "preserve_insertion_order": False,
         }
-        self._duckdb = beside._duckdb.cursor() if beside else duckdb.connect(config=settings)
+        self._duckdb: duckdb.DuckDBPyConnection = beside._duckdb.cursor() if beside else duckdb.connect(config=settings)
         self._duckdb.execute("SET TimeZone = 'UTC'")
         for macro in sql.MACROS:
             self._duckdb.execute(macro)
@@ -155,7 +155,7 @@ class ProfileShredder:
     ) -> None:
         self._duckdb.close()
 
-    def groups(self, files: Iterable[Path], skip: Collection[str] = ()) -> Iterator[Group]:
+    def groups(self, files: Iterable[Path], skip: Collection[str] = ()) -> Generator[Group, None, None]:
         """The profiles of the files (plain, gzip or zip), some 20,000 at a time, in order.
 
         `skip` names archive members (`file/member`) that are to be left out, being loaded already.
