@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -29,6 +28,7 @@ from sources.braze.resources import (
     Chunk,
     cursors_from_state,
     descriptions,
+    exports_folder,
     failures,
     failures_from_state,
     forget_backfill,
@@ -60,7 +60,7 @@ def run(job: Job, plan: bool = False) -> int:
     settings = resolve(**job.overrides)
     names = job.names(settings)
     with opened(job) as pipeline:
-        request = job.profiles(settings, Path(pipeline.pipelines_dir) / f"{job.pipeline}.exports")
+        request = job.profiles(settings, exports_folder(pipeline))
         extraction = Extraction(settings, job.client(settings), job.now, job.only, dry=plan, request=request)
         state = pipeline.state.get("sources", {}).get(SOURCE, {})
         if SOURCE in pipeline.schemas:

@@ -96,7 +96,7 @@ def test_links_lead_from_page_to_page() -> None:
 
 
 def test_the_source_asks_what_is_documented_and_loads_all_of_it(workplace: Path) -> None:
-    cassettes = [wire.cassette(name) for name in BY_THE_DAY]
+    cassettes = [wire.cassette(name) for name in (*BY_THE_DAY, "canvas.data_series.reading")]
     source = braze(
         now=NOW,
         api_key=wire.KEY,

@@ -45,7 +45,7 @@ MACROS = (
     # DuckDB reads NaN and overflowing numbers, which no warehouse takes as JSON: they become texts. What is in
     # quotes is matched first, so that it stays.
     r"CREATE OR REPLACE TEMP MACRO as_json(value) AS CASE WHEN regexp_matches(value, '(?i)nan|inf')"
-    r" THEN regexp_replace(without_nul(value), '(?i)\"((?:[^\"\\]|\\.)*)\"|(-?(?:nan|inf(?:inity)?))', '\"\1\2\"', 'g')"
+    r""" THEN regexp_replace(without_nul(value), '(?i)"((?:[^"\\]|\\.)*)"|(-?(?:nan|inf(?:inity)?))', '"\1\2"', 'g')"""
     " ELSE nullif(without_nul(value), 'null') END",
     # The pattern keeps "infinity" and "epoch" out; the second cast is for offsets such as " +0000", "-5:00".
     "CREATE OR REPLACE TEMP MACRO as_instant(value) AS CASE WHEN value LIKE '____-__-__%' THEN"

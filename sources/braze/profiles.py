@@ -6,12 +6,12 @@ error.
 """
 
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import duckdb
 import pyarrow as pa
@@ -112,13 +112,13 @@ class _Lines:
 class ProfileShredder:
     """Cuts profiles into tables.
 
-    `workspace` is a folder for what DuckDB writes when memory is short, personal data: the caller removes it. `fields`
-    are the requested profile fields (`custom_attributes.x` counts as `custom_attributes`): tables of others are left
-    alone; None means all. `memory_limit` (DuckDB's notation) bounds DuckDB, to which the lines of one group come on
-    top.
+    `workspace` is a folder for what DuckDB writes when memory is short, personal data: the caller removes it.
+    `fields` are the requested profile fields (`custom_attributes.x` counts as `custom_attributes`): tables of others
+    are left alone; None means all. `memory_limit` (DuckDB's notation) bounds DuckDB, to which the lines of one group
+    come on top.
 
-    A profile that occurs twice is one row: within a group the last one counts, and what an earlier group of
-    the same shredder had is not given again, nor what a shredder had that this one is `beside`: the two share memory.
+    A profile that occurs twice is one row: within a group the last one counts, and what an earlier group of the same
+    shredder had is not given again. Nor is what the shredder had that this one is `beside`: the two share memory.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class ProfileShredder:
         self._rules = rules or PiiRules()
         self._fields = None if fields is None else {name.partition(".")[0] for name in fields}
         _make_private_folder(workspace)
-        settings: dict[str, str | bool | int | float | list[str]] = {
+        settings: dict[str, Any] = {
             "memory_limit": memory_limit,
             "temp_directory": str(workspace / "duckdb"),
             "threads": threads or os.cpu_count() or 1,
@@ -155,7 +155,7 @@ class ProfileShredder:
     ) -> None:
         self._duckdb.close()
 
-    def groups(self, files: Iterable[Path], skip: Collection[str] = ()) -> Iterator[Group]:
+    def groups(self, files: Iterable[Path], skip: Collection[str] = ()) -> Generator[Group, None, None]:
         """The profiles of the files (plain, gzip or zip), some 20,000 at a time, in order.
 
         `skip` names archive members (`file/member`) that are to be left out, being loaded already.
