@@ -21,7 +21,15 @@ from sources.braze.export_fields import export_fields
 from sources.braze.export_files import open_bucket
 from sources.braze.export_ids import export_ids
 from sources.braze.export_jobs import Audience, find_job
-from sources.braze.exports import AllArrived, Arrived, Exports, ExportSettings, ExportTimeoutError, Failed
+from sources.braze.exports import (
+    AllArrived,
+    Arrived,
+    Exports,
+    ExportSettings,
+    ExportTimeoutError,
+    Failed,
+    cancel_export,
+)
 from sources.braze.profile_tables import GLOBAL_CONTROL_GROUP, GLOBAL_CONTROL_GROUP_MEMBERS
 from sources.braze.profiles import ProfileShredder
 
@@ -286,7 +294,7 @@ async def test_cancel(tmp_path):
         exports = braze.exports(tmp_path, timeout_minutes=0)
         await run(exports)
         assert find_job(tmp_path / "jobs", SEGMENT)
-        await exports.cancel("seg-1")
+        await cancel_export(braze.client, tmp_path / "jobs", "seg-1")
         assert braze.canceled == [{"segment_id": "seg-1"}]
         assert not find_job(tmp_path / "jobs", SEGMENT)
 

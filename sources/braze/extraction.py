@@ -153,11 +153,10 @@ class Extraction:
                     record.mend(resource, ALL)
                     if walk.complete:
                         record.open_failures.forget(resource, record.asked[resource])
-        if USERS in self._selected and (USERS, ALL) not in failing:
-            record.mend(USERS, ALL)
-        for audience in self.request.audiences if self.request else ():
-            if (USERS, audience.segment_id) not in failing:
-                record.mend(USERS, audience.segment_id)
+        if self.request and USERS in self._selected:
+            for name in (ALL, *self.request.names):
+                if (USERS, name) not in failing:
+                    record.mend(USERS, name)
 
     async def _users(self, request: ProfileRequest) -> None:
         run = self.run
@@ -173,6 +172,8 @@ class Extraction:
         )
         self.profiles = Profiles(run.client, run.settings, request, delivery)
         self._export = asyncio.create_task(self.profiles.load())
+        if run.stopping:
+            self._export.cancel()
         await asyncio.wait([self._export])
         if not self._export.cancelled():
             self._export.result()

@@ -40,8 +40,13 @@ _SQL_TYPES = {
 MACROS = (
     "CREATE OR REPLACE TEMP MACRO as_text(value) AS nullif(replace(value, chr(0), ''), '')",
     # An escaped backslash is matched first, so that a "u0000" behind it stays.
-    r"CREATE OR REPLACE TEMP MACRO as_json(value) AS CASE WHEN contains(value, '\u0000')"
-    r" THEN regexp_replace(value, '(\\\\)|\\u0000', '\1', 'g') ELSE nullif(value, 'null') END",
+    r"CREATE OR REPLACE TEMP MACRO without_nul(value) AS CASE WHEN contains(value, '\u0000')"
+    r" THEN regexp_replace(value, '(\\\\)|\\u0000', '\1', 'g') ELSE value END",
+    # DuckDB reads NaN and overflowing numbers, which no warehouse takes as JSON: they become texts. What is in
+    # quotes is matched first, so that it stays.
+    r"CREATE OR REPLACE TEMP MACRO as_json(value) AS CASE WHEN regexp_matches(value, '(?i)nan|inf')"
+    r""" THEN regexp_replace(without_nul(value), '(?i)"((?:[^"\\]|\\.)*)"|(-?(?:nan|inf(?:inity)?))', '"\1\2"', 'g')"""
+    " ELSE nullif(without_nul(value), 'null') END",
     # The pattern keeps "infinity" and "epoch" out; the second cast is for offsets such as " +0000", "-5:00".
     "CREATE OR REPLACE TEMP MACRO as_instant(value) AS CASE WHEN value LIKE '____-__-__%' THEN"
     " coalesce(try_cast(value AS TIMESTAMPTZ), try_cast(regexp_replace("
@@ -68,8 +73,12 @@ FORGET_OTHERS = (
 )
 """Keep each profile once, and not those of earlier groups, which `seen` holds."""
 
+MEMBERS = "SELECT DISTINCT braze_id FROM profiles WHERE braze_id IS NOT NULL"
+"""Whose profiles there are, those of earlier groups included."""
+
 REMEMBER = "INSERT INTO seen SELECT md5_number(braze_id) FROM profiles"
 
+_UNKNOWN = "Profile field that this version does not know; lists and objects as JSON"
 _PLAUSIBLE_FIELD = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
@@ -81,7 +90,7 @@ def profiles_statement(rules: PiiRules, unknown: Iterable[str] = ()) -> str:
     """
     unknown = list(unknown)
     columns = [f"{_value('parsed', c.name, c, rules.action(c.name))} AS {_name(c.name)}" for c in USERS.columns]
-    columns += [f"{_other_scalar(_name(name))} AS {_name(name)}" for name in unknown]
+    columns += [f"{_unknown(name, rules.action(name))} AS {_name(name)}" for name in unknown]
     columns += [f"{_list(name)} AS {_name(name)}" for name in LIST_FIELDS]
     columns.append(f"parsed.{_name(CUSTOM_ATTRIBUTES)} AS {_name(CUSTOM_ATTRIBUTES)}")
     shape = _literal(json.dumps(_shape(unknown)))
@@ -139,10 +148,10 @@ def attributes_query(rules: PiiRules) -> str:
         f" {kept}"
     )
     rows = (
-        "SELECT seq, place, braze_id, name, CASE type WHEN 'VARCHAR' THEN 'string' WHEN 'NULL' THEN 'null'"
-        " WHEN 'BOOLEAN' THEN 'boolean' WHEN 'OBJECT' THEN 'object' WHEN 'ARRAY' THEN 'array' ELSE 'number'"
-        f" END AS type, coalesce(as_json(value), 'null') AS value, NULL::BOOLEAN AS {TOMBSTONE}"
-        f" FROM ({entries})"
+        "SELECT seq, place, braze_id, name, CASE WHEN value[1] = '\"' THEN 'string' WHEN type = 'NULL' THEN 'null'"
+        " WHEN type = 'BOOLEAN' THEN 'boolean' WHEN type = 'OBJECT' THEN 'object' WHEN type = 'ARRAY' THEN 'array'"
+        f" ELSE 'number' END AS type, value, NULL::BOOLEAN AS {TOMBSTONE}"
+        f" FROM (SELECT * REPLACE (coalesce(as_json(value), 'null') AS value) FROM ({entries}))"
     )
     present = _each_key_once(USER_CUSTOM_ATTRIBUTES, "place", rows)
     remaining = f"list_filter(json_keys({objects}), lambda k: k NOT IN ({_literals(dropped)}))" if dropped else ""
@@ -156,7 +165,7 @@ def loaded_table(table: Table, rules: PiiRules, unknown: Iterable[str] = ()) -> 
     columns = tuple(
         Column(c.name, Type.TEXT, f"{c.description}; hashed") if c.name in hashed else c for c in table.columns
     )
-    more = tuple(Column(name, Type.TEXT, "Profile field that this version does not know") for name in unknown)
+    more = tuple(Column(name, Type.TEXT, _UNKNOWN) for name in unknown)
     return replace(table, columns=columns + more)
 
 
@@ -212,7 +221,7 @@ def _list(list_field: str) -> str:
 
 def _unnested(rows: ProfileRows) -> str:
     """A query with a row per element: seq, braze_id, element, and position, inner_element or key, value."""
-    position = "" if rows.table.history else f", generate_subscripts({rows.field}, 1) AS position"
+    position = "" if rows.table.history else f", generate_subscripts({rows.field}, 1) - 1 AS position"
     elements = f"SELECT seq, braze_id, unnest({rows.field}) AS element{position} FROM profiles"
     if rows.inner:
         return f"SELECT seq, braze_id, element, unnest(element.{rows.inner}) AS inner_element FROM ({elements})"
@@ -278,9 +287,12 @@ def _typed(raw: str, kind: Type) -> str:
             return f"try_cast({raw} AS {_SQL_TYPES[kind]})"
 
 
-def _other_scalar(name: str) -> str:
-    nested = f"json_type(parsed.{name}) IN ('OBJECT', 'ARRAY')"
-    return f"CASE WHEN {nested} THEN NULL ELSE as_text(parsed.{name} ->> '$') END"
+def _unknown(name: str, action: Action | None) -> str:
+    """A top-level field that this version does not know: text as such, lists and objects as JSON."""
+    if action is Action.DROP:
+        return "NULL::VARCHAR"
+    value = f"as_text(parsed.{_name(name)} ->> '$')"
+    return f"pii_hash({value})" if action is Action.HASH else value
 
 
 def _each_key_once(table: Table, newest: str, selected: str) -> str:
@@ -308,7 +320,7 @@ def _tombstones(table: Table, condition: str, rules: PiiRules) -> str:
         elif column.name == TOMBSTONE:
             value = "true"
         elif column.name in table.key:
-            value = "0" if column.type is Type.BIGINT else _literal(ALL)
+            value = "-1" if column.type is Type.BIGINT else _literal(ALL)
         else:
             value = f"NULL::{_SQL_TYPES[column.type]}"
         values.append(f"{value} AS {_name(column.name)}")

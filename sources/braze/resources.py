@@ -3,6 +3,7 @@
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import dlt
@@ -15,6 +16,7 @@ from dlt.extract.items import DataItemWithMeta
 from sources.braze.arrow import DELETED, conform, empty, to_arrow, union
 from sources.braze.columns import describe_discovered
 from sources.braze.cursors import Cursors
+from sources.braze.export_jobs import Audience
 from sources.braze.extraction import Extraction
 from sources.braze.failures import Failure, OpenFailures
 from sources.braze.flatten import Row
@@ -22,6 +24,7 @@ from sources.braze.model import Column, Table, Type
 from sources.braze.packing import pack
 from sources.braze.parcels import Parcel
 from sources.braze.tables import RESOURCES, TABLES, tables_of
+from sources.braze.users import ProfileRequest
 
 BATCH_ROWS = 50_000
 """Rows per Arrow item: dlt charges about a millisecond for each."""
@@ -39,6 +42,7 @@ class Chunk:
         self.rows = 0
         self.tables: Counter[str] = Counter()
         self.open: set[str] = set()
+        self.settled = False
         self._on_commit: list[Callable[[], None]] = []
 
     @property
@@ -69,9 +73,12 @@ class Chunk:
 
 def resources(extraction: Extraction, chunk: Chunk, names: Iterable[str] = RESOURCES) -> list[DltResource]:
     """One dlt resource per name, and `sync_failures`; together they end when `chunk` is full or all is loaded."""
-    return [dlt.resource(_rows(extraction, chunk, name), name=name) for name in names] + [
-        dlt.resource(_failures(extraction, chunk), name=FAILURES)
-    ]
+    return [dlt.resource(_rows(extraction, chunk, name), name=name) for name in names] + [failures(extraction, chunk)]
+
+
+def failures(extraction: Extraction, chunk: Chunk) -> DltResource:
+    """The resource of `sync_failures`; `chunk.settled` says afterwards whether it also had what was mended."""
+    return dlt.resource(_failures(extraction, chunk), name=FAILURES)
 
 
 def hints(table: Table) -> Any:
@@ -186,8 +193,16 @@ def _rows(extraction: Extraction, chunk: Chunk, resource: str) -> Iterator[DataI
     chunk.open.discard(resource)
 
 
+def exports_folder(pipeline: dlt.Pipeline) -> Path:
+    """Where a pipeline keeps exports of profiles between runs: beside its working directory, which dlt may drop."""
+    return Path(pipeline.pipelines_dir) / f"{pipeline.pipeline_name}.exports"
+
+
 def _start(extraction: Extraction, chunk: Chunk) -> None:
     selected = [name for name in RESOURCES if name in chunk.open]
+    if not extraction.request:
+        audiences = tuple(Audience(segment) for segment in extraction.run.settings.segments)
+        extraction.request = ProfileRequest(exports_folder(dlt.current.pipeline()), audiences)
     state = dlt.current.source_state()
     learn(extraction, dlt.current.source_schema())
     extraction.start(selected, cursors_from_state(state, extraction), failures_from_state(state))
@@ -287,11 +302,11 @@ def _failures(extraction: Extraction, chunk: Chunk) -> Iterator[DataItemWithMeta
     yield None
     while chunk.open:
         yield None
+    earlier = extraction.run.record.open_failures
+    chunk.settled = extraction.finished
     known = dict.fromkeys(extraction.failures)
-    resolved: list[Failure] = []
-    if extraction.finished:
-        resolved, still_open = extraction.run.record.open_failures.settle(extraction.run.calendar.now)
-        dlt.current.resource_state()["open"] = [failure.to_state() for failure in (*still_open, *known)]
+    resolved, still_open = earlier.settle(extraction.run.calendar.now) if chunk.settled else ([], earlier.all())
+    dlt.current.resource_state()["open"] = [failure.to_state() for failure in (*still_open, *known)]
     rows = [failure.row() for failure in (*known, *resolved)]
     yield from _missing_tables([TABLES[FAILURES]])
     if rows:

@@ -91,8 +91,7 @@ class Walks:
         except Stopped:
             return
         except BrazeError as error:
-            record.went_wrong(resource, error)
-            record.fail(resource, entry["id"], None, error)
+            record.fail_entity(resource, entry["id"], None, error)
             return
         record.went_well(resource)
         if resource in self._selected:
