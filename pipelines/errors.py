@@ -18,7 +18,7 @@ def loading() -> Iterator[None]:
         yield
     except (PipelineStepFailed, DestinationException) as failure:
         cause = _cause(failure)
-        if not isinstance(failure, PipelineStepFailed) or failure.step == "load":
+        if not isinstance(failure, PipelineStepFailed) or failure.step in ("load", "sync"):
             raise RunFailed(
                 f"The warehouse did not take the load: {_sentence(cause)}. What was loaded before is complete; the rest"
                 " is kept and will be loaded first by the next run."
