@@ -7,23 +7,21 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from types import FrameType
 from typing import Any
 
 import dlt
 from dlt.extract import DltResource, DltSource
-from dlt.pipeline.exceptions import PipelineStepFailed
 
 from destinations.comments import write as write_comments
 from destinations.indexes import ensure as ensure_indexes
 from destinations.state import prune_state
-from pipelines.errors import RunFailed
+from pipelines.errors import loading
 from pipelines.job import Job, opened
 from pipelines.logs import configure_logging
 from pipelines.plan import print_plan
 from pipelines.report import Reporter, print_outcome
-from sources.braze import open_client
 from sources.braze.arrow import to_arrow
 from sources.braze.extraction import Extraction
 from sources.braze.resources import (
@@ -31,6 +29,7 @@ from sources.braze.resources import (
     cursors_from_state,
     descriptions,
     exports_folder,
+    failures,
     failures_from_state,
     forget_backfill,
     hints,
@@ -41,10 +40,8 @@ from sources.braze.resources import (
 from sources.braze.settings import Settings, resolve
 from sources.braze.tables import TABLES
 
-CHUNK_ROWS = 2_000_000
-CHUNK_SECONDS = 60.0
-"""A kill loses the chunk in progress: a minute's work."""
 SOURCE = "braze"
+RUNNING = "running"
 
 
 @dataclass
@@ -52,7 +49,7 @@ class Outcome:
     """What a run did, for the closing table and `sync_runs`."""
 
     started_at: datetime
-    status: str = "running"
+    status: str = RUNNING
     rows: Counter[str] = field(default_factory=Counter)
     finished_at: datetime | None = None
 
@@ -64,7 +61,7 @@ def run(job: Job, plan: bool = False) -> int:
     names = job.names(settings)
     with opened(job) as pipeline:
         request = job.profiles(settings, exports_folder(pipeline))
-        extraction = Extraction(settings, open_client(settings), job.now, job.only, dry=plan, request=request)
+        extraction = Extraction(settings, job.client(settings), job.now, job.only, dry=plan, request=request)
         state = pipeline.state.get("sources", {}).get(SOURCE, {})
         if SOURCE in pipeline.schemas:
             learn(extraction, pipeline.schemas[SOURCE])
@@ -80,11 +77,11 @@ def run(job: Job, plan: bool = False) -> int:
 
 
 def _load(job: Job, pipeline: dlt.Pipeline, extraction: Extraction, settings: Settings, names: tuple[str, ...]) -> int:
-    outcome = Outcome(job.now)
+    outcome, began = Outcome(job.now), time.monotonic()
     with Reporter(extraction.run.record.progress, job.log_format):
         first = True
         while first or not extraction.finished:
-            chunk = Chunk(CHUNK_ROWS, CHUNK_SECONDS)
+            chunk = Chunk(job.chunk_rows, job.chunk_seconds)
             package = resources(extraction, chunk, names)
             if first:
                 package.append(_ledger(job, extraction, outcome, names))
@@ -93,14 +90,17 @@ def _load(job: Job, pipeline: dlt.Pipeline, extraction: Extraction, settings: Se
             outcome.rows.update(chunk.tables)
             first = False
     outcome.status = _status(extraction)
-    outcome.finished_at = datetime.now(tz=UTC)
+    outcome.finished_at = job.now + timedelta(seconds=time.monotonic() - began)
     closing = [_ledger(job, extraction, outcome, names)]
+    if not chunk.settled:
+        closing.append(failures(extraction, chunk))
     if job.only and outcome.status == "ok":
         closing.append(forget_backfill(extraction, names))
     _run_package(pipeline, closing, extraction)
-    ensure_indexes(pipeline, merge_keys())
-    write_comments(pipeline, descriptions(pipeline.default_schema))
-    prune_state(pipeline)
+    with loading():
+        ensure_indexes(pipeline, merge_keys())
+        write_comments(pipeline, descriptions(pipeline.default_schema))
+        prune_state(pipeline)
     print_outcome(extraction, outcome)
     return {"ok": 0, "partial": 3}.get(outcome.status, 1)
 
@@ -112,30 +112,19 @@ def _status(extraction: Extraction) -> str:
 
 
 def _run_package(pipeline: dlt.Pipeline, package: list[DltResource], extraction: Extraction) -> None:
-    """Load one package. Raises what ended the extraction, or `RunFailed` if the warehouse did not take it."""
+    """Load one package. Raises what ended the extraction, or `RunFailed` if it could not be written or loaded."""
     source = DltSource(dlt.Schema(SOURCE), SOURCE, package)
     try:
-        pipeline.run(source)
-    except PipelineStepFailed as failure:
+        with loading():
+            pipeline.run(source)
+    except Exception:
         extraction.stop()
         _raise_crash(extraction)
-        if failure.step != "load":
-            raise
-        raise RunFailed(
-            f"The warehouse did not take the load: {_cause(failure)}. What was loaded before is complete; the rest"
-            " is kept and will be loaded first by the next run."
-        ) from failure
-
-
-def _cause(failure: PipelineStepFailed) -> str:
-    error: BaseException = failure
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__ or error
-    return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+        raise
 
 
 def _ledger(job: Job, extraction: Extraction, outcome: Outcome, names: tuple[str, ...]) -> DltResource:
-    """The row of this run in `sync_runs`."""
+    """The row of this run in `sync_runs`, and that of the run before if it was killed or failed."""
     traffic = extraction.run.client.traffic
     row = {
         "run_id": extraction.run_id,
@@ -154,7 +143,13 @@ def _ledger(job: Job, extraction: Extraction, outcome: Outcome, names: tuple[str
     table = TABLES["sync_runs"]
 
     def rows() -> Iterator[Any]:
-        yield dlt.mark.with_hints(to_arrow(table, [row], {}), hints(table), create_table_variant=True)
+        state = dlt.current.resource_state()
+        unfinished = state.pop(RUNNING, None)
+        died = unfinished and unfinished["run_id"] != extraction.run_id
+        if outcome.status == RUNNING:
+            state[RUNNING] = {**row, "started_at": outcome.started_at.isoformat()}
+        ledger = [{**unfinished, "status": "failed"}, row] if died else [row]
+        yield dlt.mark.with_hints(to_arrow(table, ledger, {}), hints(table), create_table_variant=True)
 
     return dlt.resource(rows, name="sync_runs")
 

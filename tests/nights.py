@@ -33,14 +33,14 @@ SERIES = "campaign_series,canvas_series,segment_series,card_series,kpis,sessions
 Row = dict[str, Any]
 
 
-def quick_client(settings: Settings) -> Client:
+def quick_client(settings: Settings, backoff: float = 0.01) -> Client:
     """A client whose pauses between attempts do not hold up a test."""
     return Client(
         settings.base_url,
         settings.api_key,
         concurrency=settings.concurrency,
         rate_reserve=settings.rate_reserve,
-        backoff=0.01,
+        backoff=backoff,
     )
 
 
@@ -68,8 +68,9 @@ class Nights:
     `tables` are its rows, `state` the cursors as dlt would keep them, `open` the failures nobody has mended.
     """
 
-    def __init__(self, sandbox: Sandbox, **settings: Any) -> None:
+    def __init__(self, sandbox: Sandbox, backoff: float = 0.01, **settings: Any) -> None:
         self.sandbox = sandbox
+        self.backoff = backoff
         self.settings = {
             "api_key": "key",
             "endpoint": sandbox.url,
@@ -100,7 +101,7 @@ class Nights:
         """A run at `now`; of `only` these days; that is killed after so many `parcels`, having saved all before."""
         resolved_settings = resolve(**{**self.settings, **settings})
         names = select.split(",") if select else default_names(resolved_settings)
-        extraction = Extraction(resolved_settings, quick_client(resolved_settings), now, only, dry)
+        extraction = Extraction(resolved_settings, quick_client(resolved_settings, self.backoff), now, only, dry)
         extraction.run.known.filled.update(self._stored)
         section = f"backfill {only.first}..{only.last}" if only else "cursors"
         state = json.loads(self.state)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -18,7 +18,7 @@ from sources.braze.parcels import Parcel
 from sources.braze.planning import rests
 from sources.braze.run import Run
 from sources.braze.series import CANVAS_SUMMARY, Gaps, Part, SeriesSpec, documented_shape
-from sources.braze.windows import ONE_DAY, Span, local_day
+from sources.braze.windows import ONE_DAY, Span, local_day, midnight
 
 
 @dataclass
@@ -57,6 +57,8 @@ class SeriesAsker:
         parts = self._parts()
         run.record.progress[spec.resource].known += len(spans) * len(parts)
         if run.dry:
+            if spec is CANVAS_SUMMARY and spans:
+                run.plan_reading()
             for part in parts:
                 run.planned[part.endpoint.path] += len(spans)
                 run.planned_days[part.endpoint.path] += sum(len(span) for span in spans)
@@ -106,15 +108,15 @@ class SeriesAsker:
             return None
         except BrazeError as error:
             needed = run.calendar.needed(entity, cursor)
-            record.went_wrong(spec.resource, error)
-            record.fail(spec.resource, entity.id, Span(max(span.first, min(needed.first, span.last)), span.last), error)
+            wanted = Span(max(span.first, min(needed.first, span.last)), span.last)
+            record.fail_entity(spec.resource, entity.id, wanted, error)
             return None
         record.went_well(spec.resource)
         if absent and absent.last == run.calendar.yesterday:
             record.standstills[spec.resource].note(absent, entity.id)
         elif absent:
             record.fail_absent(spec.resource, entity.id, absent, spec.parts[0].endpoint)
-        else:
+        elif len(self._parts()) == len(spec.parts):
             record.mend(spec.resource, entity.id, span)
         self._deliver(span, packed, absent)
         return None if absent else packed.series
@@ -185,12 +187,17 @@ class SeriesAsker:
                 return pack_series(part.flatten(answer, entity.key, span, zone))
 
         parameters = self._spec.parameters(part, entity.parameters, span, zone)
+        if self._spec is CANVAS_SUMMARY and await self._run.ending_day_counts(entity.id):
+            parameters["ending_at"] = midnight(span.last, zone).isoformat()
         try:
             return await self._run.get(part.endpoint, parameters, then=read, lane=self._lane)
         finally:
             self._run.record.progress[self._spec.resource].done += 1
 
     def _packed(self, series: Series) -> Packed:
+        if self._spec.retention_days:
+            kept_since = self._run.calendar.today - timedelta(days=self._spec.retention_days)
+            series = flatten.without_expired(series, kept_since)
         if self._spec is CANVAS_SUMMARY:
             keys = ("canvas_id", "start_date", "end_date")
             parents = [{name: row[name] for name in keys} for row in series.rows["canvas_summary"]]

@@ -124,8 +124,10 @@ class Extraction:
     async def _main(self) -> None:
         run, record = self.run, self.run.record
         run.outbox.open()
-        walks = Walks(run, self._selected).all()
+        asked = Walks(run, self._selected)
+        walks = asked.all()
         try:
+            await asked.find_sends()
             async with asyncio.TaskGroup() as tasks:
                 for walk in walks:
                     tasks.create_task(record.guard(walk.resources, walk.work()))

@@ -127,13 +127,16 @@ class Record:
             self.denied.add(endpoint)
             self.fail(resource, ALL, None, error)
 
-    def went_wrong(self, resource: str, error: BrazeError) -> None:
-        """Count a failed entity; with too many one after the other the resource is given up."""
+    def fail_entity(self, resource: str, entity_id: str, span: Span | None, error: BrazeError) -> None:
+        """Record that `entity_id` failed; if too many did one after the other, once for the resource instead."""
         if error.status and error.status < HTTPStatus.TOO_MANY_REQUESTS:
             self._in_a_row[resource] = 0  # an answer about this one entity
+        elif self.given_up(resource):
             return
-        self._in_a_row[resource] += 1
-        if self._in_a_row[resource] == FAILURES_IN_A_ROW:
+        else:
+            self._in_a_row[resource] += 1
+        self.fail(resource, entity_id, span, error)
+        if self.given_up(resource):
             sentence = (
                 f"{FAILURES_IN_A_ROW} requests for {resource} failed one after the other: the rest is left for the"
                 f" next run. The latest: {error}"

@@ -29,6 +29,7 @@ from sources.braze.users import ProfileRequest
 BATCH_ROWS = 50_000
 """Rows per Arrow item: dlt charges about a millisecond for each."""
 FAILURES = "sync_failures"
+ZONE = "time_zone"
 TOMBSTONE = Column(DELETED, Type.BOOL, "Marks a removal on its way into the warehouse; null in every stored row.")
 
 
@@ -41,6 +42,7 @@ class Chunk:
         self.rows = 0
         self.tables: Counter[str] = Counter()
         self.open: set[str] = set()
+        self.settled = False
         self._on_commit: list[Callable[[], None]] = []
 
     @property
@@ -71,9 +73,12 @@ class Chunk:
 
 def resources(extraction: Extraction, chunk: Chunk, names: Iterable[str] = RESOURCES) -> list[DltResource]:
     """One dlt resource per name, and `sync_failures`; together they end when `chunk` is full or all is loaded."""
-    return [dlt.resource(_rows(extraction, chunk, name), name=name) for name in names] + [
-        dlt.resource(_failures(extraction, chunk), name=FAILURES)
-    ]
+    return [dlt.resource(_rows(extraction, chunk, name), name=name) for name in names] + [failures(extraction, chunk)]
+
+
+def failures(extraction: Extraction, chunk: Chunk) -> DltResource:
+    """The resource of `sync_failures`; `chunk.settled` says afterwards whether it also had what was mended."""
+    return dlt.resource(_failures(extraction, chunk), name=FAILURES)
 
 
 def hints(table: Table) -> Any:
@@ -108,11 +113,15 @@ def _column_hint(table: Table, column: Column) -> TColumnSchema:
 
 
 def cursors_from_state(state: Any, extraction: Extraction) -> dict[str, Cursors]:
-    """The cursors that this run goes by: the nightly ones, or those of the same backfill if it was interrupted."""
-    section = _section(extraction)
+    """The cursors that this run goes by: the nightly ones, or those of the same backfill if it was interrupted.
+
+    In another time zone days are other days: after the setting has changed everything is loaded anew.
+    """
+    section, zone = _section(extraction), extraction.run.settings.zone.key
     return {
         name: Cursors.from_state(resource_state.get(section, {}))
         for name, resource_state in state.get("resources", {}).items()
+        if resource_state.get(ZONE, zone) == zone
     }
 
 
@@ -160,7 +169,8 @@ def _rows(extraction: Extraction, chunk: Chunk, resource: str) -> Iterator[DataI
     chunk.open.add(resource)
     yield None  # every selected resource is opened once before the first one starts the extraction
     _start(extraction, chunk)
-    yield from _missing_tables(tables_of(resource))
+    hourly = extraction.run.settings.hourly
+    yield from _missing_tables(table for table in tables_of(resource) if hourly or "hour" not in table.key)
     writer = _Writer(extraction, chunk, resource)
     while writer.unfinished or not (chunk.full or extraction.finished):
         if extraction.waits_for_commit:
@@ -260,7 +270,9 @@ class _Writer:
     def flush(self) -> Iterator[DataItemWithMeta]:
         yield from self._write()
         if self._moved:
-            dlt.current.resource_state()[_section(self._extraction)] = self._cursors.to_state()
+            state = dlt.current.resource_state()
+            state[_section(self._extraction)] = self._cursors.to_state()
+            state[ZONE] = self._extraction.run.settings.zone.key
 
     def _write(self) -> Iterator[DataItemWithMeta]:
         known = self._extraction.run.known
@@ -290,11 +302,11 @@ def _failures(extraction: Extraction, chunk: Chunk) -> Iterator[DataItemWithMeta
     yield None
     while chunk.open:
         yield None
+    earlier = extraction.run.record.open_failures
+    chunk.settled = extraction.finished
     known = dict.fromkeys(extraction.failures)
-    resolved: list[Failure] = []
-    if extraction.finished:
-        resolved, still_open = extraction.run.record.open_failures.settle(extraction.run.calendar.now)
-        dlt.current.resource_state()["open"] = [failure.to_state() for failure in (*still_open, *known)]
+    resolved, still_open = earlier.settle(extraction.run.calendar.now) if chunk.settled else ([], earlier.all())
+    dlt.current.resource_state()["open"] = [failure.to_state() for failure in (*still_open, *known)]
     rows = [failure.row() for failure in (*known, *resolved)]
     yield from _missing_tables([TABLES[FAILURES]])
     if rows:

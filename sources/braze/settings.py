@@ -57,10 +57,12 @@ def resolve(**overrides: Any) -> Settings:
     try:
         settings: Settings = _resolve(**overrides)
     except ConfigValueCannotBeCoercedException as error:
-        raise ConfigurationError(
-            f"`{error.field_name}` is {error.field_value!r}: set a value of its kind, as listed in .dlt/config.toml."
-        ) from None
+        kind = _KINDS.get(error.hint, "a value of the kind that .dlt/config.toml shows")
+        raise ConfigurationError(f"`{error.field_name}` is {error.field_value!r}: set {kind}.") from None
     return settings
+
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
 
 
 @with_config(sections=SECTION)
@@ -79,8 +81,8 @@ def _resolve(
     pii: Any = None,
     pii_key: Any = None,
     export_bucket: Any = None,
-    export_quiet_seconds: Any = 300,
-    export_timeout_minutes: Any = 240,
+    export_quiet_seconds: Any = 300.0,
+    export_timeout_minutes: Any = 240.0,
     export_parallel: Any = 4,
     products: Any = None,
     message_bodies: Any = True,

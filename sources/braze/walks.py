@@ -33,6 +33,7 @@ class Walks:
     def __init__(self, run: Run, selected: Sequence[str]) -> None:
         self._run = run
         self._selected = selected
+        self._known_sends: Iterable[Pair] = run.settings.sends
 
     def all(self) -> list[Walk]:
         """Every walk that has something to do."""
@@ -90,8 +91,7 @@ class Walks:
         except Stopped:
             return
         except BrazeError as error:
-            record.went_wrong(resource, error)
-            record.fail(resource, entry["id"], None, error)
+            record.fail_entity(resource, entry["id"], None, error)
             return
         record.went_well(resource)
         if resource in self._selected:
@@ -163,23 +163,23 @@ class Walks:
                 for spec in self._specs(resource):
                     tasks.create_task(self._series(spec, entity_named({"app_id": app_id, **key})))
 
+    async def find_sends(self) -> None:
+        """Ask the database of `sends_query`, if any: before everything else, as it may be a setting that is wrong."""
+        settings = self._run.settings
+        if "sends" in self._selected and settings.sends_query and settings.sends_query_url:
+            from sources.braze.sends_query import read_sends
+
+            queried = await asyncio.to_thread(read_sends, settings.sends_query_url, settings.sends_query)
+            self._known_sends = tuple(dict.fromkeys((*settings.sends, *queried)))
+
     async def _sends(self) -> None:
         (spec,) = self._specs("sends")
         begins = self._run.calendar.settled + ONE_DAY
         async with asyncio.TaskGroup() as tasks:
-            for campaign_id, send_id in await self._known_sends():
+            for campaign_id, send_id in self._known_sends:
                 key = {"campaign_id": campaign_id, "send_id": send_id}
                 entity = Entity(f"{campaign_id}:{send_id}", dict(key), key, begins=begins)
                 tasks.create_task(self._series(spec, entity))
-
-    async def _known_sends(self) -> Iterable[Pair]:
-        settings = self._run.settings
-        if not (settings.sends_query and settings.sends_query_url):
-            return settings.sends
-        from sources.braze.sends_query import read_sends
-
-        queried = await asyncio.to_thread(read_sends, settings.sends_query_url, settings.sends_query)
-        return dict.fromkeys((*settings.sends, *queried))
 
 
 @asynccontextmanager
