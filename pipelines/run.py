@@ -23,7 +23,8 @@ from pipelines.logs import configure_logging
 from pipelines.plan import print_plan
 from pipelines.report import Reporter, print_outcome
 from sources.braze.arrow import to_arrow
-from sources.braze.extraction import Extraction
+from sources.braze.export_files import open_bucket
+from sources.braze.extraction import USERS, Extraction
 from sources.braze.resources import (
     Chunk,
     cursors_from_state,
@@ -59,6 +60,8 @@ def run(job: Job, plan: bool = False) -> int:
     configure_logging(job.log_format)
     settings = resolve(**job.overrides)
     names = job.names(settings)
+    if USERS in names and settings.export_bucket:
+        open_bucket(settings.export_bucket)  # a bucket that cannot be opened ends the run before it has begun
     with opened(job) as pipeline:
         request = job.profiles(settings, exports_folder(pipeline))
         extraction = Extraction(settings, job.client(settings), job.now, job.only, dry=plan, request=request)

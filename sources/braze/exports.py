@@ -256,9 +256,9 @@ class Exports:
 
     def _checked_bucket(self) -> Bucket:
         if self._bucket is None:
-            raise ConfigurationError(
+            raise StorageError(
                 "Braze delivers this workspace's exports into your own bucket: set `export_bucket` to it"
-                " (s3://…, gs://… or az://…)."
+                " (s3://…, gs://… or az://…). The next run then goes on with this export."
             )
         return self._bucket
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import duckdb
 import pyarrow as pa
@@ -133,7 +133,7 @@ class ProfileShredder:
         self._rules = rules or PiiRules()
         self._fields = None if fields is None else {name.partition(".")[0] for name in fields}
         _make_private_folder(workspace)
-        settings: dict[str, Any] = {
+        settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": memory_limit,
             "temp_directory": str(workspace / "duckdb"),
             "threads": threads or os.cpu_count() or 1,
