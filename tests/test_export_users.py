@@ -229,11 +229,7 @@ def test_nights_replace_profiles_keep_events_and_know_the_members(
 ) -> None:
     setting(monkeypatch, fields=EVERY_FIELD, export_parallel=2)
     with workspace(monkeypatch, users=600, users_per_file=100) as sandbox:
-<<<<<<< HEAD
-        _everybody, most, some = segments(sandbox)
-=======
         _, most, some = segments(sandbox)
->>>>>>> profiles-e2e
         setting(monkeypatch, segments=[most, some])
         command = ("sync", "--destination", warehouse.name)
         assert braze_elt(*command).exit_code == 0
