@@ -158,8 +158,12 @@ def _ledger(job: Job, extraction: Extraction, outcome: Outcome, names: tuple[str
 
 
 def _await_first_contact(extraction: Extraction) -> None:
-    """Wait until Braze has answered anything: a wrong key or host must end the run before anything is written."""
-    while not (extraction.run.client.traffic.succeeded or extraction.asked):
+    """Wait until Braze has answered anything: a wrong key or host must end the run before anything is written.
+
+    An export that an earlier run requested comes without a question to Braze.
+    """
+    run = extraction.run
+    while not (run.client.traffic.succeeded or extraction.asked or not run.outbox.empty):
         time.sleep(0.005)
     if extraction.asked:
         _raise_crash(extraction)

@@ -26,7 +26,7 @@ from sources.braze.pii import pii_rules
 from sources.braze_sandbox import Sandbox, WorkspaceOptions
 from tests.profile_tables import EVERY_FIELD, Expected, figures, rounded
 from tests.warehouses import Warehouse
-from tests.workspaces import columns_with, files_with, rows_of, without_key
+from tests.workspaces import files_with, rows_of, tables_with, without_key
 
 REPOSITORY = Path(__file__).parent.parent
 TINY = {"campaigns": 3, "canvases": 2, "segments": 3, "cards": 0, "events": 1, "products": 1, "apps": 1, "days": 3}
@@ -154,7 +154,8 @@ def test_counts_and_sums_are_those_of_the_workspace(
         assert in_warehouse(warehouse, everybody) == members(sandbox, everybody)
         assert without_key(warehouse) == []
         assert len(exported(sandbox)) == 1
-        assert (len(asked(sandbox, "/_storage", 206)) > 0) == (delivery == "cut")
+        ranges = [one.params["range"] for one in asked(sandbox, "/_storage") if one.params["range"]]
+        assert len(ranges) == (delivery == "cut"), "the download did not go on behind the cut"
         kept = [path for path in raw_files(workplace) if not path.endswith("job.json")]
         assert kept == []
 
@@ -228,7 +229,7 @@ def test_nights_replace_profiles_keep_events_and_know_the_members(
 ) -> None:
     setting(monkeypatch, fields=EVERY_FIELD, export_parallel=2)
     with workspace(monkeypatch, users=600, users_per_file=100) as sandbox:
-        _everybody, most, some = segments(sandbox)
+        _, most, some = segments(sandbox)
         setting(monkeypatch, segments=[most, some])
         command = ("sync", "--destination", warehouse.name)
         assert braze_elt(*command).exit_code == 0
@@ -547,7 +548,7 @@ def test_no_file_and_no_column_holds_a_hashed_or_dropped_value(
         assert all(secret in whole for secret in secrets[:9]), "the test looks for what is not there"
         for secret in secrets:
             assert files_with(workplace, secret) == []
-            assert columns_with(warehouse, secret) == []
+            assert tables_with(warehouse, secret) == []
         assert raw_files(workplace) == []
 
         rules = pii_rules(RULES, pii_key)
