@@ -188,7 +188,11 @@ def verify(
 @cli.command()
 @_where
 @click.option("--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("--max-age-hours", type=click.FloatRange(min=0), help="Exit 3 if the last good run is older.")
+@click.option(
+    "--max-age-hours",
+    type=click.FloatRange(min=0),
+    help="Exit 3 if the last good sync, or what it should have loaded, is older.",
+)
 def status(destination: str, dataset: str, output: str, max_age_hours: float | None) -> None:
     """Show the last runs, how fresh each table is, entities behind and open failures."""
     from pipelines.status import run_status

@@ -147,18 +147,20 @@ def test_a_key_that_is_refused_everywhere_ends_the_run(sandbox: Sandbox) -> None
         Nights(sandbox).night()
 
 
-def test_a_denied_part_leaves_its_columns_and_no_extra_requests_and_catches_up(sandbox: Sandbox) -> None:
-    nights = Nights(sandbox)
-    sandbox.set(denied=frozenset({"kpi.mau.data_series"}))
-    nights.night(select="kpis")
-    assert set(nights.differences()) == {"kpi_daily.mau"}
-    assert all(row.get("mau") is None for row in nights.rows("kpi_daily"))
-    second = nights.night(TODAY + ONE_DAY, select="kpis")
-    assert len(second.requests) == 4
-    sandbox.set(denied=frozenset())
-    granted = nights.night(TODAY + 2 * ONE_DAY, select="kpis")
-    assert len(granted.resolved) == 2
-    assert nights.differences() == {}
+def test_a_denied_part_leaves_its_columns_and_no_extra_requests_and_catches_up() -> None:
+    """The history of three requests is not asked for again every night because one of four columns never came."""
+    with Sandbox(WorkspaceOptions(today=TODAY, **SMALL | {"days": 250})) as sandbox:
+        nights = Nights(sandbox)
+        sandbox.set(denied=frozenset({"kpi.mau.data_series"}))
+        nights.night(select="kpis")
+        assert set(nights.differences()) == {"kpi_daily.mau"}
+        assert all(row.get("mau") is None for row in nights.rows("kpi_daily"))
+        second = nights.night(TODAY + ONE_DAY, select="kpis")
+        assert len(second.requests) == 4
+        sandbox.set(denied=frozenset())
+        granted = nights.night(TODAY + 2 * ONE_DAY, select="kpis")
+        assert len(granted.resolved) == 2
+        assert nights.differences() == {}
 
 
 def test_a_part_that_is_denied_later_keeps_what_was_loaded(sandbox: Sandbox) -> None:

@@ -117,9 +117,9 @@ def cursors_from_state(state: Any, extraction: Extraction) -> dict[str, Cursors]
 
     In another time zone days are other days: after the setting has changed everything is loaded anew.
     """
-    section, zone = _section(extraction), extraction.run.settings.zone.key
+    kept, zone = section(extraction), extraction.run.settings.zone.key
     return {
-        name: Cursors.from_state(resource_state.get(section, {}))
+        name: Cursors.from_state(resource_state.get(kept, {}))
         for name, resource_state in state.get("resources", {}).items()
         if resource_state.get(ZONE, zone) == zone
     }
@@ -136,7 +136,7 @@ def forget_backfill(extraction: Extraction, names: Iterable[str]) -> DltResource
 
     def forget() -> Iterator[None]:
         for name in names:
-            dlt.current.resource_state(name).pop(_section(extraction), None)
+            dlt.current.resource_state(name).pop(section(extraction), None)
         yield None
 
     return dlt.resource(forget, name="backfill_completed")
@@ -159,7 +159,7 @@ def _describe(table: Table, name: str) -> str:
     return TOMBSTONE.description if name == DELETED else describe_discovered(name)
 
 
-def _section(extraction: Extraction) -> str:
+def section(extraction: Extraction) -> str:
     """Where in a resource's state the cursors are: backfills keep their own and leave the nightly ones alone."""
     only = extraction.run.calendar.only
     return f"backfill {only.first}..{only.last}" if only else "cursors"
@@ -271,8 +271,11 @@ class _Writer:
         yield from self._write()
         if self._moved:
             state = dlt.current.resource_state()
-            state[_section(self._extraction)] = self._cursors.to_state()
-            state[ZONE] = self._extraction.run.settings.zone.key
+            zone = self._extraction.run.settings.zone.key
+            if state.get(ZONE, zone) != zone:
+                state.clear()  # what other runs have loaded was loaded by other days
+            state[section(self._extraction)] = self._cursors.to_state()
+            state[ZONE] = zone
 
     def _write(self) -> Iterator[DataItemWithMeta]:
         known = self._extraction.run.known
