@@ -276,11 +276,14 @@ def test_the_global_control_group_takes_nothing_from_the_segments(
     duck: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with workspace(monkeypatch, users=600, profile_mix="full") as sandbox:
-        most = segments(sandbox)[1]
-        result = export_segment(most, None, "--global-control-group")
+        some = segments(sandbox)[2]
+        control = set(members(sandbox, None))
+        while not control.intersection(members(sandbox, some)):
+            sandbox.workspace.update("segment", some, share=sandbox.workspace.segments[some].share + 1)
+        result = export_segment(some, None, "--global-control-group")
         assert result.exit_code == 0, result.output
         assert len(asked(sandbox, "/users/export/global_control_group", 201)) == 1
-        group, segment = set(members(sandbox, None)), set(members(sandbox, most))
+        group, segment = set(members(sandbox, None)), set(members(sandbox, some))
         assert group & segment
         assert group - segment
         assert {row[0] for row in rows_of(duck, "users", "braze_id")} == group | segment
