@@ -107,6 +107,8 @@ def _column_hint(table: Table, column: Column) -> TColumnSchema:
     }
     if column.type is Type.TIMESTAMP:
         hint["timezone"] = True
+    if not table.parent and column.name in (TABLES[table.name].parent or ()):
+        hint["merge_key"] = False  # the schema remembers it from loads that replaced the parent's rows
     if column.name == DELETED:
         hint["hard_delete"] = True
     return hint
