@@ -3,6 +3,7 @@
 The commands' modules are imported when a command runs: dlt alone takes longer than `--help` may.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from datetime import date
@@ -57,6 +58,19 @@ class Day(click.ParamType[date]):
             self.fail(f"{value!r} is not a date: write it as YYYY-MM-DD.", param, ctx)
 
 
+class OutputFile(click.ParamType[Path]):
+    """A file to write, in a folder that exists."""
+
+    name = "FILE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Check before anything is done, or fail with a sentence."""
+        file = Path(value)
+        if file.is_dir() or not os.access(file if file.exists() else file.absolute().parent, os.W_OK):
+            self.fail(f"{value} cannot be written: name a file in a folder that exists and is yours.", param, ctx)
+        return file
+
+
 def _where(command: F) -> F:
     """Options of every command that opens the warehouse."""
     options = (
@@ -80,6 +94,14 @@ def _loading(command: F) -> F:
     return command
 
 
+def _publishing(command: F) -> F:
+    """Options of the commands whose runs are published."""
+    return _summary(
+        click.option("--metrics", type=OutputFile(), help="Write the run's figures, for Prometheus.")(command)
+    )
+
+
+_summary = click.option("--summary", type=OutputFile(), help="Add the run to a file, as Markdown.")
 _plan = click.option("--plan", is_flag=True, help="Print what would be asked, and stop.")
 
 
@@ -114,23 +136,23 @@ def check(destination: str, dataset: str) -> None:
 
 @cli.command()
 @_loading
+@_publishing
 @_plan
-def sync(select: str | None, destination: str, dataset: str, log_format: str, plan: bool) -> None:
+def sync(plan: bool, **asked: Any) -> None:
     """Load what is new since the last run, and read the last days again: the nightly job."""
     from pipelines.job import Job
     from pipelines.run import run
 
-    sys.exit(run(Job("sync", select, destination, dataset, log_format), plan=plan))
+    sys.exit(run(Job("sync", **asked), plan=plan))
 
 
 @cli.command()
 @click.option("--start", type=Day(), required=True, help="First day, included.")
 @click.option("--end", type=Day(), required=True, help="Last day, included.")
 @_loading
+@_publishing
 @_plan
-def backfill(
-    start: date, end: date, select: str | None, destination: str, dataset: str, log_format: str, plan: bool
-) -> None:
+def backfill(start: date, end: date, plan: bool, **asked: Any) -> None:
     """Load a closed range of days without touching the nightly cursors; an interrupted one goes on when repeated."""
     from pipelines.job import Job
     from pipelines.run import run
@@ -138,7 +160,7 @@ def backfill(
 
     if start > end:
         raise click.UsageError(f"--start {start} is after --end {end}: swap them.")
-    sys.exit(run(Job("backfill", select, destination, dataset, log_format, only=Span(start, end)), plan=plan))
+    sys.exit(run(Job("backfill", only=Span(start, end), **asked), plan=plan))
 
 
 @cli.command("export-users")
@@ -150,15 +172,25 @@ def backfill(
 @click.option("--cancel", is_flag=True, help="Cancel the running exports of the segments instead.")
 @_where
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@_publishing
 def export_users(
-    segments: tuple[str, ...], cancel: bool, destination: str, dataset: str, log_format: str, **source: Any
+    segments: tuple[str, ...],
+    cancel: bool,
+    destination: str,
+    dataset: str,
+    log_format: str,
+    summary: Path | None,
+    metrics: Path | None,
+    **source: Any,
 ) -> None:
     """Load profiles: of segments, of the global control group, or by external id."""
     from pipelines.export_users import cancel_exports, run_export
+    from pipelines.job import Job
 
     if cancel:
         sys.exit(cancel_exports(segments, destination, dataset))
-    sys.exit(run_export(segments, destination, dataset, log_format, **source))
+    job = Job("export-users", "users", destination, dataset, log_format, summary=summary, metrics=metrics)
+    sys.exit(run_export(job, segments, **source))
 
 
 @cli.command()
@@ -166,23 +198,14 @@ def export_users(
 @click.option("--all", "everything", is_flag=True, help="Compare everything instead of a sample.")
 @click.option("--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @_loading
+@_summary
 @_plan
-def verify(
-    sample: int,
-    everything: bool,
-    output: str,
-    select: str | None,
-    destination: str,
-    dataset: str,
-    log_format: str,
-    plan: bool,
-) -> None:
+def verify(sample: int, everything: bool, output: str, plan: bool, **asked: Any) -> None:
     """Ask Braze again and compare with the warehouse, which is only read. Exit 3 if anything differs."""
     from pipelines.job import Job
     from pipelines.verify import run_verify
 
-    job = Job("verify", select, destination, dataset, log_format)
-    sys.exit(run_verify(job, None if everything else sample, output, plan))
+    sys.exit(run_verify(Job("verify", **asked), None if everything else sample, output, plan))
 
 
 @cli.command()

@@ -6,6 +6,9 @@ from contextlib import contextmanager
 from dlt.common.destination.exceptions import DestinationException
 from dlt.pipeline.exceptions import PipelineStepFailed
 
+from destinations.errors import DestinationError
+from sources.braze.errors import BrazeError
+
 
 class RunFailed(Exception):
     """The run could not be completed; the sentence says why and what happens next."""
@@ -41,3 +44,10 @@ def _cause(failure: BaseException) -> BaseException:
 def _sentence(error: BaseException) -> str:
     words = str(error).strip()
     return words.splitlines()[0].rstrip(".") if words else type(error).__name__
+
+
+def sentence_of(error: Exception) -> str:
+    """What to tell others about `error`: its own sentence, or just its kind if its text was not written for that."""
+    if isinstance(error, RunFailed | DestinationError | BrazeError):
+        return str(error)
+    return f"An unexpected error ended the run ({type(error).__name__}): its log has the details."

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -25,23 +26,24 @@ _ROWS_AT_A_TIME = 10_000
 
 
 def run_export(
+    job: Job,
     segments: tuple[str, ...],
-    destination: str,
-    dataset: str,
-    log_format: str,
     global_control_group: bool,
     external_ids: TextIO | None,
     external_ids_query: str | None,
     external_ids_url: str | None,
 ) -> int:
-    """Load the profiles asked for and return the exit code. Raises `ConfigurationError` if none are asked for."""
+    """Load the profiles asked for, as `job` says where, and return the exit code.
+
+    Raises `ConfigurationError` if none are asked for.
+    """
     sources: list[Iterator[str]] = []
     if external_ids:
         sources.append(line.strip() for line in external_ids)
     if external_ids_query and external_ids_url:
         sources.append(_kept_aside(_queried(external_ids_url, external_ids_query)))
     elif external_ids_query:
-        pipeline = make_pipeline(PIPELINE, dataset, destination)
+        pipeline = make_pipeline(job.pipeline, job.dataset, job.destination)
         sources.append(_kept_aside(first_column(pipeline, external_ids_query)))
     elif external_ids_url:
         raise ConfigurationError("--external-ids-url needs --external-ids-query: the SQL whose first column holds ids.")
@@ -51,16 +53,7 @@ def run_export(
             "Nothing to export: give --segment ID, --global-control-group, --external-ids FILE or"
             " --external-ids-query SQL."
         )
-    job = Job(
-        "export-users",
-        "users",
-        destination,
-        dataset,
-        log_format,
-        audiences=audiences,
-        external_ids=chain.from_iterable(sources) if sources else None,
-    )
-    return run(job)
+    return run(replace(job, audiences=audiences, external_ids=chain.from_iterable(sources) if sources else None))
 
 
 def _queried(url: str, sql: str) -> Iterator[str]:

@@ -39,7 +39,8 @@ CHUNK_SECONDS = 60.0
 class Job:
     """What a loading command was asked for. `now` is its clock; `only` a backfill's range; `file` a DuckDB file.
 
-    `client` makes the connection to Braze; a load package takes `chunk_rows` rows or `chunk_seconds` of work.
+    `client` makes the connection to Braze; a load package takes `chunk_rows` rows or `chunk_seconds` of work. The
+    file `summary` gets the run as Markdown, `metrics` its figures for Prometheus.
     """
 
     command: str
@@ -57,6 +58,8 @@ class Job:
     client: Callable[[Settings], Client] = open_client
     chunk_rows: int = CHUNK_ROWS
     chunk_seconds: float = CHUNK_SECONDS
+    summary: Path | None = None
+    metrics: Path | None = None
 
     def profiles(self, settings: Settings, folder: Path) -> ProfileRequest:
         """Whose profiles to load: those the command names, or else the configured segments."""
@@ -96,7 +99,7 @@ def opened(job: Job) -> Iterator[dlt.Pipeline]:
     """
     pipeline = make_pipeline(job.pipeline, job.dataset, job.destination, job.file)
     assert pipeline.destination
-    with _only_run(pipeline):
+    with only_run(pipeline):
         check(pipeline.destination, job.dataset)
         with lock(pipeline.destination, job.dataset):
             adopt(pipeline, fingerprint(pipeline.destination, job.dataset))
@@ -106,7 +109,8 @@ def opened(job: Job) -> Iterator[dlt.Pipeline]:
 
 
 @contextmanager
-def _only_run(pipeline: dlt.Pipeline) -> Iterator[None]:
+def only_run(pipeline: dlt.Pipeline) -> Iterator[None]:
+    """Hold the pipeline's working directory. Raises `RunFailed` if another run has it."""
     folder = Path(pipeline.pipelines_dir)
     folder.mkdir(parents=True, exist_ok=True)
     running = FileLock(folder / f"{pipeline.pipeline_name}.lock")

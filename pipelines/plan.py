@@ -1,6 +1,7 @@
 """`--plan`: what a run would ask, before it asks."""
 
 from collections import Counter
+from collections.abc import Sequence
 from math import ceil
 
 from rich.table import Table
@@ -10,20 +11,35 @@ from sources.braze import endpoints
 from sources.braze.endpoints import Bucket, Endpoint
 from sources.braze.settings import Settings
 
+HEADER = ("endpoint", "requests", "days", "time at the rate limit")
 
-def print_plan(planned: Counter[str], planned_days: Counter[str], settings: Settings) -> None:
-    """Print requests per endpoint (by path), the days they cover, and the time that the rate limits allow them in."""
+
+def planned_rows(
+    planned: Counter[str], planned_days: Counter[str], settings: Settings
+) -> list[tuple[str, str, str, str]]:
+    """What would be asked, as text under `HEADER`: a row per endpoint (by path), the last one for all together.
+
+    `planned` are requests and `planned_days` the days they cover, both by path; the time is what the rate limits take.
+    """
     by_path = {value.path: value for value in vars(endpoints).values() if isinstance(value, Endpoint)}
-    table = Table("endpoint", "requests", "days", "time at the rate limit", title="Planned requests")
+    rows = []
     per_bucket: dict[Bucket, int] = {}
     for path, count in sorted(planned.items()):
         bucket = by_path[path].bucket
         per_bucket[bucket] = per_bucket.get(bucket, 0) + count
         days = planned_days.get(path)
-        table.add_row(path, f"{count:,}", f"{days:,}" if days else "", _duration(bucket, count, settings))
-    table.add_section()
+        rows.append((path, f"{count:,}", f"{days:,}" if days else "", _duration(bucket, count, settings)))
     slowest = max((_seconds(bucket, count, settings) for bucket, count in per_bucket.items()), default=0)
-    table.add_row("all", f"{planned.total():,}", "", _text(slowest))
+    return [*rows, ("all", f"{planned.total():,}", "", _text(slowest))]
+
+
+def print_plan(rows: Sequence[Sequence[str]]) -> None:
+    """Print the rows of a plan."""
+    table = Table(*HEADER, title="Planned requests")
+    for row in rows[:-1]:
+        table.add_row(*row)
+    table.add_section()
+    table.add_row(*rows[-1])
     stdout().print(table)
 
 

@@ -5,17 +5,15 @@ import threading
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 
+from pipelines.outcome import Outcome
 from pipelines.terminal import stderr, stdout
 from sources.braze.extraction import Extraction
 from sources.braze.record import Progress as Known
-
-if TYPE_CHECKING:
-    from pipelines.run import Outcome
 
 logger = logging.getLogger(__name__)
 LINE_SECONDS = 10.0
@@ -79,7 +77,7 @@ class Reporter:
         return f"{rate:.0f}/s, about {(known - done) / rate:.0f} s left"
 
 
-def print_outcome(extraction: Extraction, outcome: "Outcome") -> None:
+def print_outcome(extraction: Extraction, outcome: Outcome) -> None:
     """Print rows per table, then one line on requests, and what failed."""
     console = stdout()
     table = Table("table", "rows", title=None)
@@ -91,10 +89,9 @@ def print_outcome(extraction: Extraction, outcome: "Outcome") -> None:
     table.add_row("all", f"{outcome.rows.total():,}")
     console.print(table)
     traffic = extraction.run.client.traffic
-    seconds = (outcome.finished_at - outcome.started_at).total_seconds() if outcome.finished_at else 0
     console.print(
         f"{outcome.status}: {traffic.requests:,} requests, {traffic.retries:,} retries, {traffic.refused:,} refused"
-        f" (429), {traffic.waited:.0f} s waited for the rate limit, {seconds:.1f} s in all."
+        f" (429), {traffic.waited:.0f} s waited for the rate limit, {outcome.seconds:.1f} s in all."
     )
     if extraction.profiles and extraction.profiles.unknown:
         shown = ", ".join(f"{name} (line {place})" for place, name in extraction.profiles.unknown_ids[:20])

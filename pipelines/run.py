@@ -3,11 +3,9 @@
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from types import FrameType
 from typing import Any
 
@@ -17,10 +15,12 @@ from dlt.extract import DltResource, DltSource
 from destinations.comments import write as write_comments
 from destinations.indexes import ensure as ensure_indexes
 from destinations.state import prune_state
+from pipelines.conclusion import concluded
 from pipelines.errors import loading
 from pipelines.job import Job, opened
 from pipelines.logs import configure_logging
-from pipelines.plan import print_plan
+from pipelines.outcome import RUNNING, Outcome
+from pipelines.plan import planned_rows, print_plan
 from pipelines.report import Reporter, print_outcome
 from sources.braze.arrow import to_arrow
 from sources.braze.export_files import open_bucket
@@ -38,33 +38,29 @@ from sources.braze.resources import (
     merge_keys,
     resources,
 )
-from sources.braze.settings import Settings, resolve
+from sources.braze.settings import resolve
 from sources.braze.tables import TABLES
 
 SOURCE = "braze"
-RUNNING = "running"
-
-
-@dataclass
-class Outcome:
-    """What a run did, for the closing table and `sync_runs`."""
-
-    started_at: datetime
-    status: str = RUNNING
-    rows: Counter[str] = field(default_factory=Counter)
-    finished_at: datetime | None = None
 
 
 def run(job: Job, plan: bool = False) -> int:
     """Carry `job` out and return its exit code. With `plan` nothing is loaded: what would be asked is printed."""
     configure_logging(job.log_format)
+    with concluded(job, plan) as outcome:
+        return _run(job, plan, outcome)
+
+
+def _run(job: Job, plan: bool, outcome: Outcome) -> int:
     settings = resolve(**job.overrides)
+    outcome.zone = settings.zone
     names = job.names(settings)
     if USERS in names and settings.export_bucket:
         open_bucket(settings.export_bucket)  # a bucket that cannot be opened ends the run before it has begun
     with opened(job) as pipeline:
         request = job.profiles(settings, exports_folder(pipeline))
         extraction = Extraction(settings, job.client(settings), job.now, job.only, dry=plan, request=request)
+        outcome.traffic, outcome.failures = extraction.run.client.traffic, extraction.failures
         state = pipeline.state.get("sources", {}).get(SOURCE, {})
         if SOURCE in pipeline.schemas:
             learn(extraction, pipeline.schemas[SOURCE])
@@ -74,13 +70,16 @@ def run(job: Job, plan: bool = False) -> int:
             if plan:
                 extraction.join()
                 _raise_crash(extraction)
-                print_plan(extraction.run.planned, extraction.run.planned_days, settings)
+                outcome.plan = planned_rows(extraction.run.planned, extraction.run.planned_days, settings)
+                print_plan(outcome.plan)
                 return 0
-            return _load(job, pipeline, extraction, settings, names)
+            _load(job, pipeline, extraction, outcome, names)
+    print_outcome(extraction, outcome)
+    return outcome.exit_code
 
 
-def _load(job: Job, pipeline: dlt.Pipeline, extraction: Extraction, settings: Settings, names: tuple[str, ...]) -> int:
-    outcome, began = Outcome(job.now), time.monotonic()
+def _load(job: Job, pipeline: dlt.Pipeline, extraction: Extraction, outcome: Outcome, names: tuple[str, ...]) -> None:
+    began = time.monotonic()
     with Reporter(extraction.run.record.progress, job.log_format):
         first = True
         while first or not extraction.finished:
@@ -104,8 +103,6 @@ def _load(job: Job, pipeline: dlt.Pipeline, extraction: Extraction, settings: Se
         ensure_indexes(pipeline, merge_keys())
         write_comments(pipeline, descriptions(pipeline.default_schema))
         prune_state(pipeline)
-    print_outcome(extraction, outcome)
-    return {"ok": 0, "partial": 3}.get(outcome.status, 1)
 
 
 def _status(extraction: Extraction) -> str:

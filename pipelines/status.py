@@ -103,23 +103,28 @@ def _late(freshness: Iterable[Mapping[str, Any]], now: datetime) -> dict[str, fl
 
 
 def _freshness(pipeline: dlt.Pipeline, counts: Mapping[str, int], today: date) -> list[dict[str, Any]]:
-    dated = {name: time for name in counts if (time := _time_column(name))}
+    return [
+        {
+            "table": name,
+            "rows": counts[name],
+            "newest": newest,
+            "days_old": (today - newest).days if newest else None,
+        }
+        for name, newest in newest_days(pipeline, counts).items()
+    ]
+
+
+def newest_days(pipeline: dlt.Pipeline, tables: Iterable[str]) -> dict[str, date | None]:
+    """The newest day of each of `tables` that has days; None for one without rows."""
+    dated = {name: time for name in tables if (time := _time_column(name))}
     if not dated:
-        return []
+        return {}
     selects = [
         f'SELECT \'{name}\' AS name, CAST(max("{time}") AS DATE) AS newest FROM "{name}"'
         for name, time in dated.items()
     ]
     newest = {row["name"]: row["newest"] for row in query(pipeline, " UNION ALL ".join(selects))}
-    return [
-        {
-            "table": name,
-            "rows": counts[name],
-            "newest": newest[name],
-            "days_old": (today - newest[name]).days if newest[name] else None,
-        }
-        for name in dated
-    ]
+    return {name: newest[name] for name in dated}
 
 
 def _time_column(table: str) -> str | None:

@@ -8,8 +8,9 @@ from pipelines.findings import print_json, print_text
 from pipelines.held import Held
 from pipelines.job import Job, reading
 from pipelines.logs import configure_logging
-from pipelines.plan import print_plan
+from pipelines.plan import planned_rows, print_plan
 from pipelines.report import Reporter
+from pipelines.summary import append_summary, plan_summary, verification_summary
 from pipelines.verification import Verification
 from sources.braze import open_client
 from sources.braze.errors import first_of
@@ -36,13 +37,18 @@ def run_verify(job: Job, sample: int | None, output: str, plan: bool = False) ->
         verification = Verification(held, api, sample)
         asyncio.run(_run(verification, api, names, job.log_format))
         if plan:
-            print_plan(api.planned, api.planned_days, settings)
+            rows = planned_rows(api.planned, api.planned_days, settings)
+            print_plan(rows)
+            if job.summary:
+                append_summary(job.summary, plan_summary(job.command, rows))
             return 0
     report, requests = verification.report, api.client.traffic.requests
     if output == "json":
         print_json(report, requests)
     else:
         print_text(report, requests, calendar.settled)
+    if job.summary:
+        append_summary(job.summary, verification_summary(report, requests))
     return 0 if report.clean else 3
 
 

@@ -20,7 +20,7 @@ from sources.braze.tables import RESOURCES, TABLES
 REPOSITORY = Path(__file__).parent.parent
 CONFIG = (REPOSITORY / ".dlt" / "config.toml").read_text()
 SECRETS = (REPOSITORY / ".dlt" / "example.secrets.toml").read_text()
-SECRET = {"api_key", "pii_key", "sends_query_url"}
+SECRET = {"api_key", "pii_key", "sends_query_url", "alert_webhook"}
 
 
 def defaults() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 `_resolve` is the one declaration of their names and defaults; `.dlt/config.toml` lists them with their meaning.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
@@ -47,6 +48,7 @@ class Settings:
     sends: tuple[Pair, ...]
     sends_query: str | None
     sends_query_url: str | None
+    alert_webhook: str | None
 
 
 def resolve(**overrides: Any) -> Settings:
@@ -89,6 +91,7 @@ def _resolve(
     sends: Any = None,
     sends_query: Any = None,
     sends_query_url: Any = None,
+    alert_webhook: Any = None,
 ) -> Settings:
     """Declare every setting with its default; a list may be a list, a JSON list or texts separated by commas."""
     if not api_key:
@@ -128,6 +131,7 @@ def _resolve(
         sends=tuple(parse_send(entry) for entry in _names("sends", sends)),
         sends_query=str(sends_query) if sends_query else None,
         sends_query_url=str(sends_query_url) if sends_query_url else None,
+        alert_webhook=_webhook(str(alert_webhook)) if alert_webhook else None,
     )
 
 
@@ -149,6 +153,12 @@ def parse_send(entry: str) -> Pair:
     if not (colon and campaign_id.strip() and send_id.strip()):
         raise ConfigurationError(f"`sends` has the entry {entry!r}: write each as campaign_id:send_id.")
     return campaign_id.strip(), send_id.strip()
+
+
+def _webhook(url: str) -> str:
+    if not re.match(r"https?://[^/]", url):
+        raise ConfigurationError("`alert_webhook` is not a URL: set the https://… address that your chat gave you.")
+    return url
 
 
 def _zone(name: str) -> ZoneInfo:

@@ -1,0 +1,56 @@
+"""What a run leaves behind beside its tables, however it ends: a summary, metrics, an alert."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from pipelines.alerts import alert, webhook
+from pipelines.history import History, read_history
+from pipelines.job import Job
+from pipelines.metrics import write_metrics
+from pipelines.outcome import FAILED, Outcome
+from pipelines.summary import append_summary, run_summary
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def concluded(job: Job, plan: bool = False) -> Iterator[Outcome]:
+    """The outcome of the run in the block, to be filled in there; published when the block has ended.
+
+    What cannot be published is logged and changes neither the outcome nor the error of the run. With `plan` there is
+    only the summary.
+    """
+    outcome, began = Outcome(job.command, job.now), time.monotonic()
+    try:
+        yield outcome
+    except Exception as error:
+        outcome.status, outcome.error = FAILED, error
+        outcome.finished_at = job.now + timedelta(seconds=time.monotonic() - began)
+        raise
+    finally:
+        if outcome.finished_at or outcome.plan:  # not if a second Ctrl-C ended it at once
+            _publish(job, outcome, plan)
+
+
+def _publish(job: Job, outcome: Outcome, plan: bool) -> None:
+    if job.summary:
+        _attempt("The summary", lambda file: append_summary(file, run_summary(outcome)), job.summary)
+    if plan:
+        return
+    url = webhook(job) if outcome.exit_code else None
+    history = read_history(job) if url or job.metrics else History()
+    if job.metrics:
+        _attempt("The metrics", lambda file: write_metrics(file, job, outcome, history), job.metrics)
+    if url:
+        alert(url, job, outcome, history)
+
+
+def _attempt(what: str, write: Callable[[Path], None], file: Path) -> None:
+    try:
+        write(file)
+    except OSError as error:
+        logger.warning("%s could not be written to %s: %s.", what, file, error.strerror)

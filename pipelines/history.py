@@ -1,0 +1,69 @@
+"""What the warehouse remembers of earlier runs: when they were good, since when something fails, how new it all is."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+import dlt
+
+from destinations.reading import query, table_names
+from pipelines.job import Job, make_pipeline, only_run
+from pipelines.status import newest_days
+
+logger = logging.getLogger(__name__)
+_GOOD_RUNS = """
+    SELECT status, max(finished_at) AS finished_at FROM sync_runs
+    WHERE command = '{command}' AND status IN ('ok', 'partial') GROUP BY status
+"""
+_FAILING_SINCE = """
+    SELECT resource, entity_id, min(failed_at) AS since FROM sync_failures
+    WHERE resolved_at IS NULL GROUP BY resource, entity_id
+"""
+
+
+@dataclass(frozen=True)
+class History:
+    """What is remembered; empty if the warehouse could not be asked.
+
+    `ok` and `partial` are when the last run of the command that ended so did; `since` when an open failure, by
+    resource and entity, was first met; `newest` the newest day by table.
+    """
+
+    ok: datetime | None = None
+    partial: datetime | None = None
+    since: Mapping[tuple[str, str], datetime] = field(default_factory=dict)
+    newest: Mapping[str, date | None] = field(default_factory=dict)
+
+    @property
+    def loaded(self) -> datetime | None:
+        """When the last run that loaded, with or without failures, ended."""
+        return max(filter(None, (self.ok, self.partial)), default=None)
+
+
+def read_history(job: Job) -> History:
+    """The history of the job's command. Never raises: a warehouse that cannot be asked has an empty history.
+
+    It is not asked while another run is under way: opening a DuckDB file could get in the way of that run.
+    """
+    try:
+        pipeline = make_pipeline(job.pipeline, job.dataset, job.destination, job.file)
+        with only_run(pipeline):
+            return _read(pipeline, job.command)
+    except Exception as error:  # every driver has its own
+        logger.debug("The history could not be read: %s", type(error).__name__)
+        return History()
+
+
+def _read(pipeline: dlt.Pipeline, command: str) -> History:
+    tables = table_names(pipeline)
+    if "sync_runs" not in tables:
+        return History()
+    good = {row["status"]: row["finished_at"] for row in query(pipeline, _GOOD_RUNS.format(command=command))}
+    failing = query(pipeline, _FAILING_SINCE) if "sync_failures" in tables else []
+    return History(
+        ok=good.get("ok"),
+        partial=good.get("partial"),
+        since={(row["resource"], row["entity_id"]): row["since"] for row in failing},
+        newest=newest_days(pipeline, tables),
+    )
