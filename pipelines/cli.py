@@ -147,6 +147,19 @@ def sync(plan: bool, **asked: Any) -> None:
 
 
 @cli.command()
+@click.option("--cron", required=True, metavar="EXPRESSION", help='When, as cron has it: "15 3 * * *" is 03:15 daily.')
+@click.option("--now", "at_once", is_flag=True, help="Sync at once as well.")
+@_loading
+@_publishing
+def schedule(cron: str, at_once: bool, **asked: Any) -> None:
+    """Sync at the times of a cron expression, by the clocks of the workspace, until SIGTERM or Ctrl-C."""
+    from pipelines.job import Job
+    from pipelines.schedule import run_schedule
+
+    sys.exit(run_schedule(Job("sync", **asked), cron, at_once))
+
+
+@cli.command()
 @click.option("--start", type=Day(), required=True, help="First day, included.")
 @click.option("--end", type=Day(), required=True, help="Last day, included.")
 @_loading

@@ -1,12 +1,13 @@
 """What the warehouse remembers of earlier runs: when they were good, since when something fails, how new it all is."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
 import dlt
 
+from destinations.access import check
 from destinations.reading import query, table_names
 from pipelines.job import Job, make_pipeline, only_run
 from pipelines.status import newest_days
@@ -19,6 +20,11 @@ _GOOD_RUNS = """
 _FAILING_SINCE = """
     SELECT resource, entity_id, min(failed_at) AS since FROM sync_failures
     WHERE resolved_at IS NULL GROUP BY resource, entity_id
+"""
+
+_LAST_START = """
+    SELECT max(started_at) AS started_at FROM sync_runs
+    WHERE command = '{command}' AND selected = '{selected}' AND status IN ('ok', 'partial')
 """
 
 
@@ -67,3 +73,19 @@ def _read(pipeline: dlt.Pipeline, command: str) -> History:
         since={(row["resource"], row["entity_id"]): row["since"] for row in failing},
         newest=newest_days(pipeline, tables),
     )
+
+
+def last_start(job: Job, names: Sequence[str]) -> datetime | None:
+    """When the last run of the job's command for the resources `names` that loaded began; None if there was none.
+
+    Raises `RunFailed` while a run is under way, `DestinationError` for a warehouse that cannot be used.
+    """
+    pipeline = make_pipeline(job.pipeline, job.dataset, job.destination, job.file)
+    assert pipeline.destination
+    with only_run(pipeline):
+        check(pipeline.destination, job.dataset)
+        if "sync_runs" not in table_names(pipeline):
+            return None
+        sql = _LAST_START.format(command=job.command, selected=",".join(names))
+        started: datetime | None = query(pipeline, sql)[0]["started_at"]
+        return started

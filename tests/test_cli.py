@@ -25,7 +25,7 @@ from tests.warehouses import Warehouse
 from tests.workspaces import API_KEY, START, TODAY, configure, differences, files_with, rows_of, sync, workspace
 
 REPOSITORY = Path(__file__).parent.parent
-COMMANDS = ("backfill", "check", "demo", "export-users", "sandbox", "schema", "status", "sync", "verify")
+COMMANDS = ("backfill", "check", "demo", "export-users", "sandbox", "schedule", "schema", "status", "sync", "verify")
 
 
 def braze_elt(*arguments: str) -> Result:
