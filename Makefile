@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint bench record lock clean
+.PHONY: demo test lint image bench record lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -18,6 +18,12 @@ lint: $(VENV)/.developing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+# The steps of the Docker image, and a night in it, without Docker.
+image:
+	PYTHON=$(PYTHON) docker/image.sh check
 
 bench: $(VENV)/.developing
 	$(BIN)/python -m tests.benchmarks $(ARGS)
