@@ -58,6 +58,7 @@ check() {
     as_user "$nobody" "$caps" "$work/app/bin/python" -c '' 2> /dev/null || caps=-all,+dac_read_search
     if unshare --mount true 2> /dev/null; then
         echo "image: run as user $nobody on a read-only root file system."
+        # shellcheck disable=SC2016
         unshare --mount sh -eu -c '
             mount --bind "$2/data" "$2/data"
             mount -o remount,bind,ro /
