@@ -43,7 +43,11 @@ class Runner:
     def run(self, step: dict[str, Any]) -> subprocess.CompletedProcess[str]:
         """Run a step's command as GitHub does, with what its expressions stand for."""
         environment = {name: self._value(text) for name, text in step["env"].items()}
-        own = {"PATH": f"{self.folder}/bin:{os.environ['PATH']}", "HOME": str(self.folder)}
+        own = {
+            "PATH": f"{self.folder}/bin:{os.environ['PATH']}",
+            "HOME": str(self.folder),
+            "DLT_DATA_DIR": str(self.folder / "dlt"),  # for root it is not in the home folder
+        }
         return subprocess.run(
             ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
             cwd=self.folder,
@@ -104,11 +108,12 @@ def test_the_second_night_goes_on_where_the_first_was_on_an_empty_runner(company
     done = first.run(sync)
     assert done.returncode == 0, done.stderr
     everything = len(company.sandbox.log.requests)
+    assert (first.folder / "dlt" / "pipelines" / "braze").is_dir()
     assert sum(company.days_asked()) > 365, "without a start date the workspace's series begin two years ago"
     assert "**All loaded.**" in first.summary.read_text()
 
     second = company.runner()
-    assert second.folder != first.folder
+    assert not (second.folder / "dlt").exists()
     done = second.run(sync)
     assert done.returncode == 0, done.stderr
     assert len(company.days_asked()) == 1, "the lookback, no more"
