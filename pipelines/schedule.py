@@ -14,10 +14,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, tzinfo
 from types import FrameType
 
+from pipelines.alerts import alert, webhook
 from pipelines.errors import RunFailed
-from pipelines.history import last_start
+from pipelines.history import last_start, read_history
 from pipelines.job import Job
 from pipelines.logs import configure_logging
+from pipelines.outcome import FAILED, Outcome
 from pipelines.timetable import Timetable
 from sources.braze.settings import resolve
 
@@ -42,7 +44,7 @@ def run_schedule(job: Job, cron: str, at_once: bool = False) -> int:
     except RunFailed as under_way:
         logger.info("%s", under_way)
         last = None
-    syncs = Syncs(arguments(job))
+    syncs = Syncs(arguments(job), lambda number: _alert_of_death(job, number))
     with syncs.until_signalled():
         if at_once:
             syncs.run()
@@ -67,6 +69,14 @@ def follow(
         run()
 
 
+def _alert_of_death(job: Job, number: int) -> None:
+    """Send the alert that a sync could not send by itself, because a signal killed it."""
+    if url := webhook(job):
+        now = datetime.now(tz=UTC)
+        error = RunFailed(f"The process was killed by signal {number}, as happens where memory runs out.")
+        alert(url, job, Outcome(job.command, now, FAILED, finished_at=now, error=error), read_history(job))
+
+
 def arguments(job: Job) -> list[str]:
     """The arguments of `braze-elt` that make it do `job`."""
     options = {
@@ -81,9 +91,13 @@ def arguments(job: Job) -> list[str]:
 
 
 class Syncs:
-    """Runs `braze-elt` with `arguments`, one process after the other, until a signal stops it."""
+    """Runs `braze-elt` with `arguments`, one process after the other, until a signal stops it.
 
-    def __init__(self, arguments: Sequence[str]) -> None:
+    `killed` is called with the signal that ended a process for which nobody asked.
+    """
+
+    def __init__(self, arguments: Sequence[str], killed: Callable[[int], None]) -> None:
+        self._killed = killed
         # What this process did not import from the current folder, the other must not either.
         isolated = [] if sys.path[0] in ("", os.getcwd()) else ["-P"]
         self._command = [sys.executable, *isolated, "-m", "pipelines", *arguments]
@@ -100,6 +114,8 @@ class Syncs:
         self._process = None
         if code:
             logger.warning("The sync ended with exit code %d.", code)
+        if code < 0 and not self._stopping:
+            self._killed(-code)
 
     def wait(self, due: datetime, zone: tzinfo) -> bool:
         """Wait until `due`; False as soon as a signal stops it. Says so first, in the clocks of `zone`."""

@@ -1,6 +1,7 @@
 """`braze-elt schedule`: when it is due, what it makes up for, how it ends."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -20,6 +21,7 @@ from pipelines.run import run
 from pipelines.schedule import arguments, follow
 from pipelines.timetable import Timetable
 from sources.braze_sandbox import Sandbox, WorkspaceOptions
+from tests.loopback import Loopback, Reply
 from tests.nights import quick_client
 from tests.test_cli import braze_elt, process, sentence, waited_for
 from tests.warehouses import Warehouse
@@ -236,6 +238,25 @@ def test_a_sync_that_fails_does_not_end_it_and_none_overlap(
     company.set(denied=frozenset())
     assert "Another run" not in rest
     assert statuses(workplace)[:3] == ["ok", "partial", "partial"]
+
+
+def test_a_sync_that_is_killed_cannot_tell_so_the_schedule_does(
+    company: Sandbox, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    company.set(latency=0.5)
+    with Loopback(lambda _: Reply()) as chat:
+        monkeypatch.setenv("SOURCES__BRAZE__ALERT_WEBHOOK", f"{chat.url}/hook")
+        with process(*AN_HOUR_AGO) as running:
+            assert waited_for(lambda: company.log.requests)
+            (child,) = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+            os.kill(int(child), signal.SIGKILL)
+            told(running, "Next sync")
+            running.send_signal(signal.SIGTERM)
+            assert running.wait(30) == 0
+    (request,) = chat.received
+    text = json.loads(request.body)["text"]
+    assert "What failed: The process was killed by signal 9" in text
+    assert "Last sync that loaded: 20" in text
 
 
 def test_nothing_is_made_up_for_where_nothing_was_loaded(company: Sandbox, workplace: Path) -> None:
