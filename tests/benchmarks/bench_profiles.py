@@ -203,7 +203,9 @@ def connector(source: Path, folder: Path, postgres: str | None = None) -> None:
     if postgres:
         destination: Any = dlt.destinations.postgres(postgres, preferred_loader_file_format="csv")
     else:
-        destination = dlt.destinations.duckdb(_duckdb_credentials(folder), preferred_loader_file_format="parquet")
+        from destinations.parquet_merge import ParquetMergingDuckDb as PM
+        if os.environ.get("OLD"): PM = dlt.destinations.duckdb
+        destination = PM(_duckdb_credentials(folder), preferred_loader_file_format="parquet")
     _pipeline(folder, destination).run(profiles())
 
 
