@@ -38,10 +38,6 @@ _SQL_TYPES = {
 }
 
 MACROS = (
-    "CREATE OR REPLACE TEMP MACRO as_text(value) AS nullif(replace(value, chr(0), ''), '')",
-    # An escaped backslash is matched first, so that a "u0000" behind it stays.
-    r"CREATE OR REPLACE TEMP MACRO as_json(value) AS CASE WHEN contains(value, '\u0000')"
-    r" THEN regexp_replace(value, '(\\\\)|\\u0000', '\1', 'g') ELSE nullif(value, 'null') END",
     # The pattern keeps "infinity" and "epoch" out; the second cast is for offsets such as " +0000", "-5:00".
     "CREATE OR REPLACE TEMP MACRO as_instant(value) AS CASE WHEN value LIKE '____-__-__%' THEN"
     " coalesce(try_cast(value AS TIMESTAMPTZ), try_cast(regexp_replace("
@@ -53,6 +49,23 @@ MACROS = (
 )
 """What a connection must run before the statements below; `pii.install_hmac` as well where a rule hashes."""
 
+TEXT_MACROS = (
+    "CREATE OR REPLACE TEMP MACRO as_text(value) AS nullif(value, '')",
+    "CREATE OR REPLACE TEMP MACRO as_json(value) AS nullif(value, 'null')",
+)
+"""What it must run before reading lines without NUL characters."""
+
+NUL_MACROS = (
+    "CREATE OR REPLACE TEMP MACRO as_text(value) AS nullif(replace(value, chr(0), ''), '')",
+    # An escaped backslash is matched first, so that a "u0000" behind it stays.
+    r"CREATE OR REPLACE TEMP MACRO as_json(value) AS CASE WHEN contains(value, '\u0000')"
+    r" THEN regexp_replace(value, '(\\\\)|\\u0000', '\1', 'g') ELSE nullif(value, 'null') END",
+)
+"""What it must run before reading lines with NUL characters."""
+
+HAS_NUL = r"SELECT coalesce(bool_or(contains(line, '\u0000')), false) FROM lines"
+"""Whether there are NUL characters in `lines`: JSON allows them as escapes only."""
+
 LIST_FIELDS = tuple(dict.fromkeys(rows.field for rows in PROFILE_LISTS))
 KNOWN_FIELDS = frozenset({*(column.name for column in USERS.columns), *LIST_FIELDS, CUSTOM_ATTRIBUTES})
 
@@ -62,19 +75,19 @@ TOP_LEVEL_KEYS = "SELECT DISTINCT unnest(TRY(json_keys(line))) AS name FROM line
 NOT_PROFILES = "SELECT seq FROM profiles WHERE braze_id IS NULL ORDER BY seq"
 """Which lines are not JSON objects with a `braze_id`."""
 
-FORGET_OTHERS = (
-    "DELETE FROM profiles WHERE braze_id IS NULL OR md5_number(braze_id) IN (SELECT id FROM seen)"
-    " OR seq NOT IN (SELECT max(seq) FROM profiles WHERE braze_id IS NOT NULL GROUP BY braze_id)"
+NEW_PROFILES = (
+    "SELECT max(seq) AS seq FROM profiles WHERE braze_id IS NOT NULL"
+    " AND md5_number(braze_id) NOT IN (SELECT id FROM seen) GROUP BY braze_id"
 )
-"""Keep each profile once, and not those of earlier groups, which `seen` holds."""
+"""Which lines to keep: each profile once, and not those of earlier groups, which `seen` holds."""
 
 REMEMBER = "INSERT INTO seen SELECT md5_number(braze_id) FROM profiles"
 
 _PLAUSIBLE_FIELD = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
-def profiles_statement(rules: PiiRules, unknown: Iterable[str] = ()) -> str:
-    """Read `lines` (seq, line) into `profiles`, a row per line, null where it is not a profile.
+def profiles_query(rules: PiiRules, unknown: Iterable[str] = ()) -> str:
+    """What `profiles` holds: a row per row of `lines` (seq, line), null where it is not a profile.
 
     The columns are `seq`, those of `users` with the rules applied, and the nested lists as sent. `unknown`
     names further top-level fields to read as text.
@@ -86,7 +99,7 @@ def profiles_statement(rules: PiiRules, unknown: Iterable[str] = ()) -> str:
     columns.append(f"parsed.{_name(CUSTOM_ATTRIBUTES)} AS {_name(CUSTOM_ATTRIBUTES)}")
     shape = _literal(json.dumps(_shape(unknown)))
     return (
-        f"CREATE OR REPLACE TEMP TABLE profiles AS SELECT seq, {', '.join(columns)} FROM (SELECT seq,"
+        f"SELECT seq, {', '.join(columns)} FROM (SELECT seq,"
         f" TRY(json_transform(line, {shape})) AS parsed FROM lines)"
     )
 
@@ -107,12 +120,12 @@ def users_query(table: Table) -> str:
 
 
 def rows_query(rows: ProfileRows, rules: PiiRules) -> str:
-    """The rows of a nested list's table from `profiles`, each key once, and tombstones where due."""
+    """The rows of a nested list's table from `profiles`, and tombstones where due."""
     table = rows.table
     values = [_column(rows, column, rules) for column in rows.value_columns]
     if table.history:
-        selected = f"SELECT seq, braze_id, {', '.join(values)} FROM ({_unnested(rows)})"
-        return _each_key_once(table, rows.newest, selected)
+        named = " AND ".join(f"{_name(key)} IS NOT NULL" for key in table.key)
+        return f"SELECT * FROM (SELECT braze_id, {', '.join(values)} FROM ({_unnested(rows)})) WHERE {named}"
     present = (
         f"SELECT braze_id, position, {', '.join(values)}, NULL::BOOLEAN AS {TOMBSTONE}"
         f" FROM ({_unnested(rows)}) WHERE element IS NOT NULL"
@@ -123,7 +136,7 @@ def rows_query(rows: ProfileRows, rules: PiiRules) -> str:
 
 
 def attributes_query(rules: PiiRules) -> str:
-    """The rows of `user_custom_attributes` from `profiles`, each name once, and tombstones where due."""
+    """The rows of `user_custom_attributes` from `profiles` with their `place`, and tombstones where due."""
     if rules.action(CUSTOM_ATTRIBUTES) is Action.DROP:
         return _tombstones(USER_CUSTOM_ATTRIBUTES, "true", rules)
     objects = f"CASE WHEN json_type({CUSTOM_ATTRIBUTES}) = 'OBJECT' THEN {CUSTOM_ATTRIBUTES} END"
@@ -132,22 +145,32 @@ def attributes_query(rules: PiiRules) -> str:
     hashed = _hashed_attributes(rules)
     hash_value = f"to_json({_hash_of_json('value')})::VARCHAR"
     entries = (
-        f"SELECT seq, braze_id, coalesce(as_text(key), {_literal(UNNAMED)}) AS name,"
+        f"SELECT braze_id, coalesce(as_text(key), {_literal(UNNAMED)}) AS name,"
         f" CASE WHEN {hashed} THEN 'VARCHAR' ELSE type END AS type,"
         f" CASE WHEN {hashed} THEN {hash_value} ELSE value::VARCHAR END AS value, place"
-        f" FROM (SELECT *, json_type(value) AS type FROM ({_entries('seq, braze_id', objects, 'profiles')}))"
-        f" {kept}"
+        f" FROM (SELECT *, json_type(value) AS type FROM ({_entries('braze_id', objects, 'profiles')})) {kept}"
     )
-    rows = (
-        "SELECT seq, place, braze_id, name, CASE type WHEN 'VARCHAR' THEN 'string' WHEN 'NULL' THEN 'null'"
+    present = (
+        "SELECT braze_id, name, CASE type WHEN 'VARCHAR' THEN 'string' WHEN 'NULL' THEN 'null'"
         " WHEN 'BOOLEAN' THEN 'boolean' WHEN 'OBJECT' THEN 'object' WHEN 'ARRAY' THEN 'array' ELSE 'number'"
-        f" END AS type, coalesce(as_json(value), 'null') AS value, NULL::BOOLEAN AS {TOMBSTONE}"
+        f" END AS type, coalesce(as_json(value), 'null') AS value, NULL::BOOLEAN AS {TOMBSTONE}, place"
         f" FROM ({entries})"
     )
-    present = _each_key_once(USER_CUSTOM_ATTRIBUTES, "place", rows)
     remaining = f"list_filter(json_keys({objects}), lambda k: k NOT IN ({_literals(dropped)}))" if dropped else ""
     none_left = f"coalesce(len({remaining or f'json_keys({objects})'}), 0) = 0"
-    return f"{present} UNION ALL {_tombstones(USER_CUSTOM_ATTRIBUTES, none_left, rules)}"
+    return f"{present} UNION ALL BY NAME {_tombstones(USER_CUSTOM_ATTRIBUTES, none_left, rules)}"
+
+
+def key_twice(table: Table) -> str:
+    """Whether `rows`, a query's result for the table, may have two of one key."""
+    return f"SELECT count(*) > count(DISTINCT hash({_key(table)})) FROM rows"
+
+
+def each_key_once(table: Table, newest: str) -> str:
+    """`rows` with the newest of each key."""
+    columns = ", ".join(_name(column.name) for column in table.columns)
+    order = f"PARTITION BY {_key(table)} ORDER BY {_name(newest)} DESC NULLS LAST"
+    return f"SELECT {columns} FROM rows QUALIFY row_number() OVER ({order}) = 1"
 
 
 def loaded_table(table: Table, rules: PiiRules, unknown: Iterable[str] = ()) -> Table:
@@ -158,6 +181,10 @@ def loaded_table(table: Table, rules: PiiRules, unknown: Iterable[str] = ()) -> 
     )
     more = tuple(Column(name, Type.TEXT, "Profile field that this version does not know") for name in unknown)
     return replace(table, columns=columns + more)
+
+
+def _key(table: Table) -> str:
+    return ", ".join(_name(name) for name in table.key)
 
 
 def _hashed_columns(table: Table, rules: PiiRules) -> Collection[str]:
@@ -211,14 +238,14 @@ def _list(list_field: str) -> str:
 
 
 def _unnested(rows: ProfileRows) -> str:
-    """A query with a row per element: seq, braze_id, element, and position, inner_element or key, value."""
+    """A query with a row per element: braze_id, element, and position, inner_element or key, value."""
     position = "" if rows.table.history else f", generate_subscripts({rows.field}, 1) AS position"
-    elements = f"SELECT seq, braze_id, unnest({rows.field}) AS element{position} FROM profiles"
+    elements = f"SELECT braze_id, unnest({rows.field}) AS element{position} FROM profiles"
     if rows.inner:
-        return f"SELECT seq, braze_id, element, unnest(element.{rows.inner}) AS inner_element FROM ({elements})"
+        return f"SELECT braze_id, element, unnest(element.{rows.inner}) AS inner_element FROM ({elements})"
     if rows.entries:
         objects = f"CASE WHEN json_type(element.{rows.entries}) = 'OBJECT' THEN element.{rows.entries} END"
-        entries = _entries("seq, braze_id, element", objects, f"({elements})")
+        entries = _entries("braze_id, element", objects, f"({elements})")
         return f"SELECT * REPLACE (value ->> '$' AS value) FROM ({entries})"
     return elements
 
@@ -281,22 +308,6 @@ def _typed(raw: str, kind: Type) -> str:
 def _other_scalar(name: str) -> str:
     nested = f"json_type(parsed.{name}) IN ('OBJECT', 'ARRAY')"
     return f"CASE WHEN {nested} THEN NULL ELSE as_text(parsed.{name} ->> '$') END"
-
-
-def _each_key_once(table: Table, newest: str, selected: str) -> str:
-    keys = [_name(key) for key in table.key if key != "braze_id"]
-    named = " AND ".join(f"{key} IS NOT NULL" for key in keys)
-    columns = ", ".join(_name(column.name) for column in table.columns)
-    key = ", ".join(["seq", *keys])
-    # Sorting all rows costs more than making them: only those are sorted whose key's hash is there twice.
-    return (
-        f"SELECT {columns} FROM (WITH hashed AS MATERIALIZED"
-        f" (SELECT *, hash({key}) AS key_hash FROM ({selected}) WHERE {named}),"
-        " twice AS (SELECT key_hash FROM hashed GROUP BY key_hash HAVING count(*) > 1)"
-        " SELECT * FROM hashed WHERE key_hash NOT IN (FROM twice) UNION ALL"
-        " SELECT * FROM hashed WHERE key_hash IN (FROM twice)"
-        f" QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY {_name(newest)} DESC NULLS LAST) = 1)"
-    )
 
 
 def _tombstones(table: Table, condition: str, rules: PiiRules) -> str:
