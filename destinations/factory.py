@@ -15,6 +15,7 @@ from dlt.destinations.impl.duckdb.exceptions import InvalidInMemoryDuckdbCredent
 
 from destinations.errors import DestinationError
 from destinations.location import DUCKDB, POSTGRES, AnyDestination, credentials_setting
+from destinations.parquet_merge import ParquetMergingDuckDb
 
 DEFAULT_FILE = Path("warehouse.duckdb")
 
@@ -44,6 +45,7 @@ def destination(name: str, file: Path | None = None, read_only: bool = False) ->
     if loader_format := LOADER_FORMATS.get(made.destination_type):
         made.caps_params["preferred_loader_file_format"] = loader_format
     if made.destination_type == DUCKDB:
+        made = ParquetMergingDuckDb(destination_name=made.configured_name, **made.caps_params)
         credentials = _duckdb_credentials(made, file)
         credentials.read_only = credentials.read_only or read_only
         made.config_params["credentials"] = credentials

@@ -7,6 +7,7 @@ columns that a file lacks.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from dlt.common.destination.client import FollowupJobRequest, LoadJob, LoadJobInfo, PreparedTableSchema
@@ -67,5 +68,31 @@ def _merge_job(files: Sequence[str]) -> type[SqlMergeFollowupJob]:
             listed = ", ".join(sql_client.capabilities.escape_literal(file) for file in files)
             rows = f"(FROM {staged} UNION ALL BY NAME FROM read_parquet([{listed}], union_by_name => true))"
             return [sql.replace(staged, rows) for sql in super().generate_sql(table_chain, sql_client)]
+
+        @classmethod
+        def gen_select_from_dedup_sql(
+            cls,
+            table_name: str,
+            primary_keys: Sequence[str],
+            columns: Sequence[str],
+            dedup_sort: tuple[str, Any] | None = None,
+            condition: str | None = None,
+            condition_columns: Sequence[str] | None = None,
+            skip_dedup: bool = False,
+        ) -> str:
+            # Numbering all rows costs more than loading them: only those are numbered whose key's hash is there twice.
+            key = f"hash({', '.join(primary_keys)})"
+            twice = f"SELECT {key} FROM {table_name} GROUP BY 1 HAVING count(*) > 1"
+            select = partial(
+                super().gen_select_from_dedup_sql,
+                primary_keys=primary_keys,
+                columns=columns,
+                dedup_sort=dedup_sort,
+                condition=condition,
+                condition_columns=condition_columns,
+            )
+            once = select(f"(FROM {table_name} WHERE {key} NOT IN (FROM twice))", skip_dedup=True)
+            first = select(f"(FROM {table_name} WHERE {key} IN (FROM twice))", skip_dedup=skip_dedup)
+            return f"WITH twice AS MATERIALIZED ({twice}) {once} UNION ALL {first}"
 
     return ParquetMerge

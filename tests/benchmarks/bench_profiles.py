@@ -186,7 +186,7 @@ def connector(source: Path, folder: Path, postgres: str | None = None) -> None:
             primary_key=table.key,
             merge_key=table.parent,
             columns=columns,
-            write_disposition={"disposition": "merge", "strategy": "delete-insert", "deduplicated": True},
+            write_disposition={"disposition": "merge", "strategy": "delete-insert"},
         )
 
     @dlt.resource(name="users")
