@@ -23,7 +23,7 @@ DEFAULT_FILE = Path("warehouse.duckdb")
 LOADER_FORMATS = {DUCKDB: "parquet", POSTGRES: "csv"}
 
 # DuckDB by itself takes 80 % of the machine's memory; beyond this limit it spills to disk.
-DUCKDB_LIMITS: dict[str, Any] = {"memory_limit": "512MB", "threads": min(4, os.cpu_count() or 1)}
+DUCKDB_LIMITS: dict[str, Any] = {"memory_limit": "512MB", "threads": min(4, os.cpu_count() or 1), "preserve_insertion_order": False}
 
 
 def destination(name: str, file: Path | None = None, read_only: bool = False) -> AnyDestination:

@@ -257,7 +257,9 @@ class _Writer:
             self._waiting[name].append(packed)
         for name, tables in self._waiting.items():
             table = self._shapes.get(name, TABLES[name])
-            item = conform(table, union(tables), known.types[name])
+            # Tables with a shape of their own come from DuckDB, cleaned and in one piece.
+            united = tables[0] if name in self._shapes and len(tables) == 1 else union(tables)
+            item = conform(table, united, known.types[name])
             removed = pc.sum(item.column(DELETED)).as_py() or 0 if DELETED in item.column_names else 0
             self._chunk.tables[name] += item.num_rows - removed
             yield self._marked(table, item)
