@@ -23,7 +23,11 @@ DEFAULT_FILE = Path("warehouse.duckdb")
 LOADER_FORMATS = {DUCKDB: "parquet", POSTGRES: "csv"}
 
 # DuckDB by itself takes 80 % of the machine's memory; beyond this limit it spills to disk.
-DUCKDB_LIMITS: dict[str, Any] = {"memory_limit": "512MB", "threads": min(4, os.cpu_count() or 1), "preserve_insertion_order": False}
+DUCKDB_LIMITS: dict[str, Any] = {
+    "memory_limit": "512MB",
+    "threads": min(4, os.cpu_count() or 1),
+    "preserve_insertion_order": False,
+}
 
 
 def destination(name: str, file: Path | None = None, read_only: bool = False) -> AnyDestination:
@@ -45,11 +49,12 @@ def destination(name: str, file: Path | None = None, read_only: bool = False) ->
     if loader_format := LOADER_FORMATS.get(made.destination_type):
         made.caps_params["preferred_loader_file_format"] = loader_format
     if made.destination_type == DUCKDB:
-        made = ParquetMergingDuckDb(destination_name=made.configured_name, **made.caps_params)
-        credentials = _duckdb_credentials(made, file)
+        duckdb = ParquetMergingDuckDb(destination_name=made.configured_name, **made.caps_params)
+        credentials = _duckdb_credentials(duckdb, file)
         credentials.read_only = credentials.read_only or read_only
-        made.config_params["credentials"] = credentials
-    elif file:
+        duckdb.config_params["credentials"] = credentials
+        return duckdb
+    if file:
         raise DestinationError(f"A file can only be given with the duckdb destination, not with {name}.")
     return made
 

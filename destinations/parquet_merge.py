@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from dlt.common.destination.client import FollowupJobRequest, LoadJob, LoadJobInfo, PreparedTableSchema
-from dlt.common.schema.utils import get_nested_tables
-from dlt.common.storages.load_package import ParsedLoadJobFileName
+from dlt.common.destination.client import FollowupJobRequest, LoadJob
+from dlt.common.destination.typing import PreparedTableSchema
+from dlt.common.schema.utils import get_nested_tables, is_nested_table
+from dlt.common.storages.load_package import LoadJobInfo, ParsedLoadJobFileName
 from dlt.destinations import duckdb
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.job_impl import FinalizedLoadJobWithFollowupJobs
@@ -54,10 +55,10 @@ class _Client(DuckDbClient):
         return [_merge_job([job.file_path for job in jobs]).from_table_chain(table_chain, self.sql_client)]
 
     def _merges_files(self, table: PreparedTableSchema) -> bool:
-        """Whether a table is merged by its own keys alone, without dlt's nested tables."""
-        return (
-            table["write_disposition"] == "merge" and len(get_nested_tables(self.schema.tables, table["name"])) == 1
-        )
+        """Whether a table is merged by its own keys alone: it is not one of those that dlt nests, and has none."""
+        name = str(table["name"])
+        alone = not is_nested_table(self.schema.tables[name]) and len(get_nested_tables(self.schema.tables, name)) == 1
+        return table["write_disposition"] == "merge" and alone
 
 
 def _merge_job(files: Sequence[str]) -> type[SqlMergeFollowupJob]:
@@ -75,14 +76,14 @@ def _merge_job(files: Sequence[str]) -> type[SqlMergeFollowupJob]:
             table_name: str,
             primary_keys: Sequence[str],
             columns: Sequence[str],
-            dedup_sort: tuple[str, Any] | None = None,
-            condition: str | None = None,
-            condition_columns: Sequence[str] | None = None,
+            dedup_sort: Any = None,
+            condition: Any = None,
+            condition_columns: Any = None,
             skip_dedup: bool = False,
         ) -> str:
             # Numbering all rows costs more than loading them: only those are numbered whose key's hash is there twice.
             key = f"hash({', '.join(primary_keys)})"
-            twice = f"SELECT {key} FROM {table_name} GROUP BY 1 HAVING count(*) > 1"
+            twice = f"SELECT {key} FROM {table_name} GROUP BY 1 HAVING count(*) > 1"  # noqa: S608 - dlt's own identifiers
             select = partial(
                 super().gen_select_from_dedup_sql,
                 primary_keys=primary_keys,

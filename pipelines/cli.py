@@ -157,7 +157,7 @@ def export_users(
     from pipelines.export_users import cancel_exports, run_export
 
     if cancel:
-        sys.exit(cancel_exports(segments))
+        sys.exit(cancel_exports(segments, destination, dataset))
     sys.exit(run_export(segments, destination, dataset, log_format, **source))
 
 

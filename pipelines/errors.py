@@ -1,5 +1,43 @@
 """What ends a command with exit code 1."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dlt.common.destination.exceptions import DestinationException
+from dlt.pipeline.exceptions import PipelineStepFailed
+
 
 class RunFailed(Exception):
     """The run could not be completed; the sentence says why and what happens next."""
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Turn what a warehouse or a disk refuses in the block into `RunFailed`."""
+    try:
+        yield
+    except (PipelineStepFailed, DestinationException) as failure:
+        cause = _cause(failure)
+        if not isinstance(failure, PipelineStepFailed) or failure.step in ("load", "sync"):
+            raise RunFailed(
+                f"The warehouse did not take the load: {_sentence(cause)}. What was loaded before is complete; the rest"
+                " is kept and will be loaded first by the next run."
+            ) from failure
+        if isinstance(cause, OSError):
+            raise RunFailed(
+                f"What was to be loaded could not be written to disk: {_sentence(cause)}. What was loaded before is"
+                " complete; the next run asks for the rest again."
+            ) from failure
+        raise
+
+
+def _cause(failure: BaseException) -> BaseException:
+    """The innermost error that led to `failure`."""
+    while inner := failure.__cause__ or failure.__context__:
+        failure = inner
+    return failure
+
+
+def _sentence(error: BaseException) -> str:
+    words = str(error).strip()
+    return words.splitlines()[0].rstrip(".") if words else type(error).__name__

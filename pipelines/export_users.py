@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Iterator
 from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TextIO
 
 import click
@@ -13,9 +15,10 @@ from destinations.reading import first_column
 from pipelines.job import PIPELINE, Job, make_pipeline
 from pipelines.run import run
 from sources.braze import open_client
-from sources.braze.endpoints import EXPORT_SEGMENT_CANCEL
 from sources.braze.errors import ConfigurationError
+from sources.braze.exports import cancel_export
 from sources.braze.profile_tables import GLOBAL_CONTROL_GROUP
+from sources.braze.resources import exports_folder
 from sources.braze.settings import Settings, resolve
 
 _ROWS_AT_A_TIME = 10_000
@@ -36,9 +39,10 @@ def run_export(
     if external_ids:
         sources.append(line.strip() for line in external_ids)
     if external_ids_query and external_ids_url:
-        sources.append(_queried(external_ids_url, external_ids_query))
+        sources.append(_kept_aside(_queried(external_ids_url, external_ids_query)))
     elif external_ids_query:
-        sources.append(first_column(make_pipeline(PIPELINE, dataset, destination), external_ids_query))
+        pipeline = make_pipeline(PIPELINE, dataset, destination)
+        sources.append(_kept_aside(first_column(pipeline, external_ids_query)))
     elif external_ids_url:
         raise ConfigurationError("--external-ids-url needs --external-ids-query: the SQL whose first column holds ids.")
     audiences = (*segments, *([GLOBAL_CONTROL_GROUP] if global_control_group else []))
@@ -74,20 +78,28 @@ def _queried(url: str, sql: str) -> Iterator[str]:
         raise ConfigurationError(f"--external-ids-query failed ({type(error).__name__}).") from None
 
 
-def cancel_exports(segments: tuple[str, ...]) -> int:
+def _kept_aside(ids: Iterator[str]) -> Iterator[str]:
+    """The ids, read to the end now: an open query could hinder the load, and what it fails with comes too late."""
+    file = TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - it has no name and is gone once it was read
+    file.writelines(f"{external_id}\n" for external_id in ids)
+    file.seek(0)
+    return (line.rstrip("\n") for line in file)
+
+
+def cancel_exports(segments: tuple[str, ...], destination: str, dataset: str) -> int:
     """Cancel all running exports of the segments. Raises `ConfigurationError` if none is named."""
     if not segments:
         raise ConfigurationError("--cancel needs the segments whose exports to cancel: --segment ID.")
-    asyncio.run(_cancel(resolve(), segments))
+    asyncio.run(_cancel(resolve(), segments, exports_folder(make_pipeline(PIPELINE, dataset, destination))))
     for segment in segments:
         click.echo(f"Cancelled the exports of {segment}.")
     return 0
 
 
-async def _cancel(settings: Settings, segments: tuple[str, ...]) -> None:
+async def _cancel(settings: Settings, segments: tuple[str, ...], jobs: Path) -> None:
     client = open_client(settings)
     try:
         for segment in segments:
-            await client.post(EXPORT_SEGMENT_CANCEL, {"segment_id": segment})
+            await cancel_export(client, jobs, segment)
     finally:
         await client.aclose()

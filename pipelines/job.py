@@ -1,7 +1,7 @@
 """A command's inputs made ready: selection, settings, pipeline, locks."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,8 +19,9 @@ from destinations.location import fingerprint
 from destinations.locks import lock
 from destinations.settings import apply_loader_defaults
 from destinations.state import adopt, complete
-from pipelines.errors import RunFailed
-from sources.braze import default_names
+from pipelines.errors import RunFailed, loading
+from sources.braze import default_names, open_client
+from sources.braze.client import Client
 from sources.braze.errors import ConfigurationError
 from sources.braze.export_jobs import Audience
 from sources.braze.settings import Settings
@@ -29,11 +30,17 @@ from sources.braze.users import ProfileRequest
 from sources.braze.windows import Span
 
 PIPELINE = "braze"
+CHUNK_ROWS = 2_000_000
+CHUNK_SECONDS = 60.0
+"""A kill loses the chunk in progress: a minute's work."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a loading command was asked for. `now` is its clock; `only` a backfill's range; `file` a DuckDB file."""
+    """What a loading command was asked for. `now` is its clock; `only` a backfill's range; `file` a DuckDB file.
+
+    `client` makes the connection to Braze; a load package takes `chunk_rows` rows or `chunk_seconds` of work.
+    """
 
     command: str
     select: str | None = None
@@ -47,6 +54,9 @@ class Job:
     overrides: dict[str, Any] = field(default_factory=dict)
     audiences: tuple[str, ...] | None = None
     external_ids: Iterable[str] | None = None
+    client: Callable[[Settings], Client] = open_client
+    chunk_rows: int = CHUNK_ROWS
+    chunk_seconds: float = CHUNK_SECONDS
 
     def profiles(self, settings: Settings, folder: Path) -> ProfileRequest:
         """Whose profiles to load: those the command names, or else the configured segments."""
@@ -90,7 +100,8 @@ def opened(job: Job) -> Iterator[dlt.Pipeline]:
         check(pipeline.destination, job.dataset)
         with lock(pipeline.destination, job.dataset):
             adopt(pipeline, fingerprint(pipeline.destination, job.dataset))
-            complete(pipeline)
+            with loading():
+                complete(pipeline)
             yield pipeline
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from pipelines.terminal import stderr, stdout
 from sources.braze.extraction import Extraction
-from sources.braze.extraction import Progress as Known
+from sources.braze.record import Progress as Known
 
 if TYPE_CHECKING:
     from pipelines.run import Outcome
@@ -90,7 +90,7 @@ def print_outcome(extraction: Extraction, outcome: "Outcome") -> None:
     table.add_section()
     table.add_row("all", f"{outcome.rows.total():,}")
     console.print(table)
-    traffic = extraction.client.traffic
+    traffic = extraction.run.client.traffic
     seconds = (outcome.finished_at - outcome.started_at).total_seconds() if outcome.finished_at else 0
     console.print(
         f"{outcome.status}: {traffic.requests:,} requests, {traffic.retries:,} retries, {traffic.refused:,} refused"

@@ -33,14 +33,14 @@ SERIES = "campaign_series,canvas_series,segment_series,card_series,kpis,sessions
 Row = dict[str, Any]
 
 
-def quick_client(settings: Settings) -> Client:
+def quick_client(settings: Settings, backoff: float = 0.01) -> Client:
     """A client whose pauses between attempts do not hold up a test."""
     return Client(
         settings.base_url,
         settings.api_key,
         concurrency=settings.concurrency,
         rate_reserve=settings.rate_reserve,
-        backoff=0.01,
+        backoff=backoff,
     )
 
 
@@ -68,8 +68,9 @@ class Nights:
     `tables` are its rows, `state` the cursors as dlt would keep them, `open` the failures nobody has mended.
     """
 
-    def __init__(self, sandbox: Sandbox, **settings: Any) -> None:
+    def __init__(self, sandbox: Sandbox, backoff: float = 0.01, **settings: Any) -> None:
         self.sandbox = sandbox
+        self.backoff = backoff
         self.settings = {
             "api_key": "key",
             "endpoint": sandbox.url,
@@ -100,8 +101,8 @@ class Nights:
         """A run at `now`; of `only` these days; that is killed after so many `parcels`, having saved all before."""
         resolved_settings = resolve(**{**self.settings, **settings})
         names = select.split(",") if select else default_names(resolved_settings)
-        extraction = Extraction(resolved_settings, quick_client(resolved_settings), now, only, dry)
-        extraction.known.filled.update(self._stored)
+        extraction = Extraction(resolved_settings, quick_client(resolved_settings, self.backoff), now, only, dry)
+        extraction.run.known.filled.update(self._stored)
         section = f"backfill {only.first}..{only.last}" if only else "cursors"
         state = json.loads(self.state)
         cursors = {name: Cursors.from_state(sections.get(section, {})) for name, sections in state.items()}
@@ -110,7 +111,7 @@ class Nights:
         extraction.start(names, cursors, failures)
         killed = self._take(extraction, names, parcels)
         for name in names if not dry else ():
-            state.setdefault(name, {})[section] = extraction.cursors.setdefault(name, Cursors()).to_state()
+            state.setdefault(name, {})[section] = extraction.run.cursors.setdefault(name, Cursors()).to_state()
         if only and not (killed or dry or extraction.failures):
             for name in names:
                 state[name].pop(section)
@@ -120,7 +121,7 @@ class Nights:
             mended, still_open = failures.settle(now)
             still_open += extraction.failures
             self.open = json.dumps([failure.to_state() for failure in still_open])
-        return Night(self.sandbox.log.requests, list(extraction.failures), mended, dict(extraction.planned))
+        return Night(self.sandbox.log.requests, list(extraction.failures), mended, dict(extraction.run.planned))
 
     def _take(self, extraction: Extraction, names: Iterable[str], parcels: int | None) -> bool:
         taken = 0
@@ -132,10 +133,10 @@ class Nights:
                         extraction.join()
                         return True
                     taken += 1
-                    plain = pack(parcel.plain, parcel.parents, extraction.known)
+                    plain = pack(parcel.plain, parcel.parents, extraction.run.known)
                     for table, rows in (*parcel.tables.items(), *plain.items()):
                         self._merge(table, rows.to_pylist())
-                    cursors = extraction.cursors.setdefault(name, Cursors())
+                    cursors = extraction.run.cursors.setdefault(name, Cursors())
                     for entity, first in parcel.started:
                         cursors.start(entity, first)
                     for entity, span in parcel.reached:
@@ -188,7 +189,7 @@ def differences(totals: dict[str, dict[str, Any]], loaded: dict[str, list[Row]])
     """
     found = {}
     for table, columns in totals.items():
-        sums = Counter({column: 0 for column in columns} if table in loaded else {})
+        sums = Counter(dict.fromkeys(columns, 0) if table in loaded else {})
         for row in loaded.get(table, ()):
             for column, value in row.items():
                 if value and column in sums:

@@ -236,7 +236,9 @@ STATISTICS = st.dictionaries(COUNTER_NAMES, NUMBERS, max_size=5)
     st.dictionaries(st.uuids().map(str), STATISTICS, max_size=3),
     st.dictionaries(
         st.uuids().map(str),
-        st.tuples(STATISTICS, st.dictionaries(st.text(min_size=1, max_size=8), st.lists(STATISTICS, max_size=2), max_size=2)),
+        st.tuples(
+            STATISTICS, st.dictionaries(st.text(min_size=1, max_size=8), st.lists(STATISTICS, max_size=2), max_size=2)
+        ),
         max_size=3,
     ),
 )  # fmt: skip

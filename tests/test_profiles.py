@@ -1,6 +1,5 @@
 import gzip
 import json
-import stat
 import zipfile
 from datetime import UTC, datetime
 
@@ -93,7 +92,7 @@ def test_every_field_lands_where_it_belongs(tmp_path):
             ("t", "boolean", True),
         ]
     )
-    assert [d["position"] for d in tables["user_devices"]] == [1, 2]
+    assert [d["position"] for d in tables["user_devices"]] == [0, 1]
     assert tables["user_apps"][0]["sessions"] == 77
     assert tables["user_campaigns_received"][0]["opened_email"] is True
     assert [(c["conversion_event"], c["converted"]) for c in tables["user_campaign_conversions"]] == [
@@ -119,12 +118,32 @@ def test_tables_of_fields_that_were_not_asked_for_are_left_alone(tmp_path):
     assert set(tables) == {"users", "user_devices", "user_custom_attributes"}
 
 
-def test_unknown_scalars_become_columns_and_free_text_does_not(tmp_path):
-    rows = [{"braze_id": "a", "new_flag": True, "Free text!": "x", "new_list": [1]}, {"braze_id": "b"}]
-    tables, groups = shred(tmp_path, write(tmp_path / "a", *rows))
+def test_unknown_fields_become_columns_and_free_text_does_not(tmp_path):
+    rows = [{"braze_id": "a", "new_flag": True, "Free text!": "x", "new_list": [1, {"a": "b"}]}, {"braze_id": "b"}]
+    tables, _ = shred(tmp_path, write(tmp_path / "a", *rows))
     assert [row["new_flag"] for row in tables["users"]] == ["true", None]
-    assert not {"Free text!", "new_list"} & tables["users"][0].keys()
-    assert groups[0].nested == ("new_list",)
+    assert [json.loads(row["new_list"] or "null") for row in tables["users"]] == [[1, {"a": "b"}], None]
+    assert "Free text!" not in tables["users"][0]
+
+
+def test_what_is_no_json_number_becomes_a_text(tmp_path):
+    attributes = r'{"x":NaN,"y":{"nan\"NaN":-Infinity,"k":[1e400,"Infinity NaN \\"]},"Nancy":"infer","n":1.5}'
+    (tmp_path / "a").write_text(f'{{"braze_id":"a","custom_attributes":{attributes},"last_coordinates":[NaN,2]}}')
+    tables, _ = shred(tmp_path, tmp_path / "a")
+    found = {
+        row["name"]: (row["type"], json.loads(row["value"], parse_constant=pytest.fail))
+        for row in tables["user_custom_attributes"]
+    }
+    assert {name: kind for name, (kind, _) in found.items()} == {
+        "x": "string",
+        "y": "object",
+        "Nancy": "string",
+        "n": "number",
+    }
+    assert found["y"][1]["k"][1] == "Infinity NaN \\"
+    assert set(found["y"][1]) == {'nan"NaN', "k"}
+    assert (found["Nancy"][1], found["n"][1]) == ("infer", 1.5)
+    assert json.loads(tables["users"][0]["last_coordinates"], parse_constant=pytest.fail)[1] == 2
 
 
 def test_lines_that_are_no_profiles_are_kept_apart(tmp_path):
@@ -134,9 +153,8 @@ def test_lines_that_are_no_profiles_are_kept_apart(tmp_path):
     assert [row["braze_id"] for row in tables["users"]] == ["a", "b"]
     (bad,) = group.quarantined
     assert (bad.file, bad.numbers) == ("a.txt", (2, 4, 5, 6, 8))
-    assert bad.kept_in.read_bytes().splitlines()[3] == b"6\t\xff{}"
-    assert stat.S_IMODE(bad.kept_in.stat().st_mode) == 0o600
-    assert stat.S_IMODE(bad.kept_in.parent.stat().st_mode) == 0o700
+    assert bad.lines[3] == b"\xff{}"
+    assert "email" not in repr(bad)
 
 
 def test_line_numbers_count_per_file_across_groups(tmp_path, monkeypatch):
@@ -160,8 +178,17 @@ def test_a_profile_exported_twice_is_one_row(tmp_path, monkeypatch):
     tables, groups = shred(tmp_path, write(tmp_path / "a", *twice), write(tmp_path / "b", twice[1]))
     assert len(groups) == 2
     assert [row["email"] for row in tables["users"]] == ["new"]
-    assert [row["position"] for row in tables["user_apps"]] == [1]
-    assert [member for group in groups for member in group.members.to_pylist()] == ["a"]
+    assert [row["position"] for row in tables["user_apps"]] == [0]
+    assert [group.members.to_pylist() for group in groups] == [["a"], ["a"]]
+
+
+def test_a_profile_that_a_shredder_beside_had_is_a_member_only(tmp_path):
+    one, two = write(tmp_path / "one", FULL), write(tmp_path / "two", FULL, {"braze_id": "b2"})
+    with ProfileShredder(tmp_path / "w") as first, ProfileShredder(tmp_path / "w", beside=first) as second:
+        assert [group.profiles for group in first.groups([one])] == [1]
+        (group,) = second.groups([two])
+    assert sorted(group.members.to_pylist()) == ["b1", "b2"]
+    assert [row["braze_id"] for row in group.tables[0][1].to_pylist()] == ["b2"]
 
 
 def test_the_newest_of_two_rows_with_one_key_counts(tmp_path):
@@ -319,10 +346,10 @@ def reference(exported):
         attributes += [] if named else [(key, "*", None, None, True)]
         found = [
             (key, place, clean(device.get("model")), device.get("ad_tracking_enabled"), None)
-            for place, device in enumerate(profile.get("devices") or [], 1)
+            for place, device in enumerate(profile.get("devices") or [])
             if device is not None
         ]
-        devices += found or [(key, 0, None, None, True)]
+        devices += found or [(key, -1, None, None, True)]
         listed = profile.get("custom_events", [])
         events += [(key, clean(event["name"]), event["count"]) for event in listed if clean(event["name"])]
     return [sorted(rows, key=repr) for rows in (users, attributes, devices, events)]

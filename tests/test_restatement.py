@@ -124,7 +124,8 @@ def test_a_standing_api_loses_no_day_and_freezes_none(sandbox: Sandbox) -> None:
     assert nights.differences() == {}
     sandbox.set(frozen_on=None)
     moved_on = nights.night(TODAY + timedelta(days=11), select=SERIES)
-    assert moved_on.failures == [] and len(moved_on.resolved) == sum(len(night.failures) for night in standing)
+    assert moved_on.failures == []
+    assert len(moved_on.resolved) == sum(len(night.failures) for night in standing)
     assert nights.differences() == {}
 
 
@@ -142,7 +143,8 @@ def test_a_standing_api_is_one_failure_and_no_second_request_for_each_entity() -
         assert entities + 20 <= asked < entities + 80
         sandbox.set(frozen_on=None)
         moved_on = nights.night(TODAY + timedelta(days=2), select="campaign_series")
-        assert moved_on.failures == [] and [f.run_id for f in moved_on.resolved] == [failure.run_id]
+        assert moved_on.failures == []
+        assert [f.run_id for f in moved_on.resolved] == [failure.run_id]
         assert nights.differences() == {}
 
 

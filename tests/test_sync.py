@@ -1,25 +1,34 @@
 """The nightly sync, end to end: a sandbox over HTTP into DuckDB and Postgres."""
 
 import io
+import json
 import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy
 
+from pipelines.job import Job
+from pipelines.run import run
+from sources.braze.model import Column, Type
 from sources.braze.tables import TABLES, tables_of
 from sources.braze_sandbox import Sandbox
 from tests import postgres
 from tests.warehouses import Warehouse
 from tests.workspaces import (
     API_KEY,
+    NOW,
     START,
     TODAY,
+    ZONE,
     columns,
     configure,
     differences,
@@ -194,24 +203,22 @@ def test_everything_listed_is_there_once(
 SERIES = "campaigns,campaign_series,canvases,canvas_series,segments,segment_series,cards,card_series,events"
 
 
-def content(warehouse: Warehouse) -> dict[str, list[tuple[object, ...]]]:
-    """All rows of all tables but the ledger, without what says when they were loaded."""
+def content(warehouse: Warehouse) -> dict[str, list[tuple[Any, ...]]]:
+    """All rows of all tables but the ledger, without what says when they were loaded, as both warehouses tell them."""
     tables = [table for table in loaded(warehouse) if not table.name.startswith("sync_")]
-    named = {t.name: [f'"{c.name}"' for c in t.columns if c.name != "synced_at"] for t in tables}
-    rows = queried(warehouse, [f"SELECT {', '.join(names)} FROM braze.{table}" for table, names in named.items()])
-    return {table: sorted(some, key=repr) for table, some in zip(named, rows, strict=True)}
+    named = {table.name: [column for column in table.columns if column.name != "synced_at"] for table in tables}
+    selects = {name: ", ".join(f'"{column.name}"' for column in wanted) for name, wanted in named.items()}
+    answers = queried(warehouse, [f"SELECT {selected} FROM braze.{name}" for name, selected in selects.items()])
+    return {
+        name: sorted((tuple(map(_plain, row, wanted)) for row in rows), key=repr)
+        for (name, wanted), rows in zip(named.items(), answers, strict=True)
+    }
 
 
-def test_a_second_sync_of_an_unchanged_workspace_changes_nothing(
-    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with workspace(campaigns=6, canvases=3) as sandbox:
-        configure(monkeypatch, sandbox)
-        assert sync(warehouse.name, SERIES) == 0
-        first = content(warehouse)
-        assert sync(warehouse.name, SERIES) == 0
-        assert content(warehouse) == first
-        assert len(rows_of(warehouse, "sync_runs", "run_id")) == 2
+def _plain(cell: Any, column: Column) -> Any:
+    if column.type is Type.JSON and isinstance(cell, str):
+        return json.loads(cell)
+    return cell.astimezone(UTC) if isinstance(cell, datetime) else cell
 
 
 def test_what_vanished_from_the_workspace_vanishes_from_the_warehouse(
@@ -256,7 +263,7 @@ def test_what_vanished_from_the_workspace_vanishes_from_the_warehouse(
 def test_new_fields_arrive_as_columns_and_new_channels_as_rows(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with workspace(campaigns=6, canvases=2) as sandbox:
+    with workspace(campaigns=3, canvases=2) as sandbox:
         configure(monkeypatch, sandbox)
         assert sync(warehouse.name, SERIES) == 0
         known = columns(warehouse)
@@ -315,3 +322,107 @@ def test_sends_come_from_a_query_and_from_the_setting(
         del sums["rows"]
     assert found == set(sends)
     assert differences(warehouse, expected) == {}
+
+
+# From someone's own script
+
+
+def dlt_project(folder: Path, sandbox: Sandbox) -> dict[str, str]:
+    """A folder with `.dlt` as in this repository, and the environment of a process without any other settings."""
+    (folder / ".dlt").mkdir()
+    (folder / ".dlt" / "secrets.toml").write_text(f'[sources.braze]\napi_key = "{API_KEY}"\n')
+    own = f'endpoint = "{sandbox.url}"\ntime_zone = "{ZONE}"\nstart_date = {START}\nlookback_days = 3\n'
+    config = (REPOSITORY / ".dlt" / "config.toml").read_text()
+    (folder / ".dlt" / "config.toml").write_text(config.replace("[sources.braze]\n", f"[sources.braze]\n{own}"))
+    outside = {name: value for name, value in os.environ.items() if not name.startswith(("SOURCES__", "DESTINATION__"))}
+    return {**outside, "PYTHONPATH": str(REPOSITORY), "DLT_DATA_DIR": str(folder / "dlt")}
+
+
+SCRIPT = """
+import dlt
+from datetime import UTC, datetime
+from sources.braze import braze
+
+pipeline = dlt.pipeline("braze", destination=dlt.destinations.duckdb("own.duckdb"), dataset_name="braze")
+source = braze(now=datetime(2026, 4, 10, 16, 30, tzinfo=UTC))
+pipeline.run(source.with_resources("campaigns", "campaign_series", "sync_failures"))
+"""
+
+
+def test_the_source_runs_in_a_script_with_settings_from_dlts_files(workplace: Path) -> None:
+    with workspace(campaigns=4) as sandbox:
+        environment = dlt_project(workplace, sandbox)
+        for _ in range(2):
+            script = [sys.executable, "-c", SCRIPT]
+            done = subprocess.run(script, cwd=workplace, env=environment, capture_output=True, check=False)
+            assert done.returncode == 0, done.stderr.decode()
+        own = Warehouse("duckdb", str(workplace / "own.duckdb"))
+        totals = sandbox.totals(START, TODAY)
+        assert {path.split("/")[1] for path in sandbox.log.paths} == {"campaigns"}
+        daily = {name: totals[name] for name in ("campaign_daily", "campaign_message_daily")}
+        assert differences(own, daily) == {}
+        assert doubled(own) == orphans(own) == without_load(own) == []
+
+
+def test_dlts_own_command_line_knows_the_pipeline(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with workspace(campaigns=2) as sandbox:
+        configure(monkeypatch, sandbox)
+        assert sync(select="campaigns") == 0
+    command = [str(Path(sys.executable).parent / "dlt"), "pipeline", "braze", "info"]
+    done = subprocess.run(command, cwd=workplace, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "braze" in done.stdout
+
+
+# The plan
+
+PLANNED = [
+    ({}, None),
+    ({"hourly": True, "products": "*"}, "card_series,sessions,event_series,purchases,kpis"),
+    ({"start_date": "2025-01-01"}, "campaign_series,canvas_series,canvas_summary,segment_series"),
+]
+
+
+@pytest.mark.parametrize(("settings", "select"), PLANNED)
+def test_a_plan_names_the_requests_that_are_then_sent_and_writes_nothing(
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    settings: dict[str, Any],
+    select: str | None,
+) -> None:
+    with workspace(campaigns=3, canvases=2) as sandbox:
+        configure(monkeypatch, sandbox, **settings)
+        job = Job("sync", select, now=NOW)
+        assert run(job, plan=True) == 0
+        planned = planned_requests(capsys.readouterr().out)
+        assert not list(workplace.glob("*.duckdb"))
+        sandbox.log.reset()
+        assert run(job) == 0
+        capsys.readouterr()
+        assert planned == {path.lstrip("/"): count for path, count in sandbox.log.paths.items()}
+
+
+def test_a_plan_for_the_second_night_goes_by_what_the_first_one_loaded(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with workspace(campaigns=3, days=300) as sandbox:
+        configure(monkeypatch, sandbox, start_date="2025-07-01")
+        job = Job("sync", "campaigns,campaign_series,kpis", now=NOW)
+        assert run(job) == 0
+        first = sum(sandbox.log.paths.values())
+        capsys.readouterr()
+        assert run(job, plan=True) == 0
+        planned = planned_requests(capsys.readouterr().out)
+        sandbox.log.reset()
+        assert run(job) == 0
+        assert planned == {path.lstrip("/"): count for path, count in sandbox.log.paths.items()}
+        assert sum(planned.values()) < first
+
+
+def planned_requests(output: str) -> dict[str, int]:
+    """Requests by endpoint as the plan prints them; the last line is their sum."""
+    lines = [[cell.strip() for cell in line.split("│")] for line in output.splitlines() if line.startswith("│")]
+    counts = {cells[1]: int(cells[2].replace(",", "")) for cells in lines}
+    assert counts.pop("all") == sum(counts.values())
+    return counts

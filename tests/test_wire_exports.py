@@ -12,7 +12,7 @@ from sources.braze.client import Client
 from sources.braze.export_fields import REQUESTABLE, ExportFields
 from sources.braze.export_ids import export_ids
 from sources.braze.export_jobs import Audience, find_job
-from sources.braze.exports import Exports, ExportSettings
+from sources.braze.exports import Exports, ExportSettings, cancel_export
 from sources.braze.model import Type
 from sources.braze.profile_tables import GLOBAL_CONTROL_GROUP
 from sources.braze.profiles import ProfileShredder
@@ -105,6 +105,6 @@ def test_an_export_into_a_bucket(tmp_path: Path, segment: str) -> None:
 
 def test_cancelling_an_export(tmp_path: Path) -> None:
     async def cancel(client: Client) -> None:
-        await Exports(client, tmp_path, ExportFields(("braze_id",)), ExportSettings()).cancel(SEGMENT)
+        await cancel_export(client, tmp_path, SEGMENT)
 
     wire.with_client(wire.cassette("export.segment.cancel"), cancel)

@@ -80,9 +80,9 @@ def recorded() -> list[Path]:
     return sorted(LIVE.glob("*.yaml"))
 
 
-def of_success() -> list[Path]:
-    """All cassettes but those of refusals."""
-    return [path for path in (*hand_made(), *recorded()) if not path.stem.startswith("errors.4")]
+def of_success(paths: Iterable[Path]) -> list[Path]:
+    """Those cassettes that hold answers, not refusals."""
+    return [path for path in paths if not path.stem.startswith("errors.4")]
 
 
 @contextmanager
@@ -193,7 +193,7 @@ def entity_key(spec: SeriesSpec, fields: dict[str, Any]) -> Row:
 def _span(spec: SeriesSpec, fields: dict[str, Any]) -> Span:
     """The days that the question was put for: one unit more is asked than is needed."""
     end, length = datetime.fromisoformat(fields["ending_at"]).date(), int(fields["length"])
-    days = length // 24 if spec.unit is Unit.HOUR else length if spec is CANVAS_SUMMARY else length - 1
+    days = length // 24 if spec.unit is Unit.HOUR else length if spec is CANVAS_SUMMARY else max(1, length - 1)
     return Span(end - days * ONE_DAY, end - ONE_DAY)
 
 

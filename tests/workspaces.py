@@ -19,7 +19,7 @@ from tests.warehouses import Warehouse
 TODAY = date(2026, 4, 10)
 NOW = datetime(2026, 4, 10, 16, 30, tzinfo=UTC)
 """The same moment as the sandbox's, whose clock says half past twelve in New York."""
-START = date(2026, 2, 24)
+START = date(2026, 3, 4)
 ZONE = "America/New_York"
 """Its clocks go forward on 8 March 2026, inside the range."""
 API_KEY = "8a1f5c52-0c1d-4b6e-9d2b-5a2f6b7c8d90"
@@ -180,7 +180,8 @@ def orphans(warehouse: Warehouse) -> list[str]:
 def _orphan(child: str, parent: str, keys: dict[str, str]) -> str:
     same = " AND ".join(f'p."{key}" = c."{name}"' for name, key in keys.items())
     total = " OR ".join(f"CAST(c.\"{name}\" AS VARCHAR) = '*'" for name in keys)
-    return f"SELECT 1 FROM braze.{child} c WHERE NOT ({total}) AND NOT EXISTS (SELECT 1 FROM braze.{parent} p WHERE {same})"
+    missing = f"NOT EXISTS (SELECT 1 FROM braze.{parent} p WHERE {same})"
+    return f"SELECT 1 FROM braze.{child} c WHERE NOT ({total}) AND {missing}"
 
 
 def uncommented(warehouse: Warehouse) -> list[str]:

@@ -3,7 +3,7 @@
     import dlt
     from sources.braze import braze
 
-    dlt.pipeline("braze", destination="duckdb", dataset_name="braze").run(braze())
+    dlt.pipeline("braze", destination="postgres", dataset_name="braze").run(braze())
 
 Settings come from dlt's configuration (section `sources.braze`) or as arguments; see `settings.resolve`.
 """
@@ -19,6 +19,7 @@ from sources.braze.client import Client
 from sources.braze.extraction import Extraction
 from sources.braze.resources import Chunk, resources
 from sources.braze.settings import Settings, resolve
+from sources.braze.tables import RESOURCES
 
 
 def open_client(settings: Settings) -> Client:
@@ -31,6 +32,10 @@ def open_client(settings: Settings) -> Client:
     )
 
 
+_LOAD_ID = "normalize.parquet_normalizer.add_dlt_load_id"
+"""dlt's setting by which every table carries `_dlt_load_id`; it leaves it out of Arrow rows unless asked."""
+
+
 @dlt.source(name="braze", section="braze")
 def braze(now: datetime | None = None, **settings: Any) -> Iterator[DltResource]:
     """Every export endpoint of a Braze workspace as dlt resources, one per row of DESIGN's table list.
@@ -40,6 +45,8 @@ def braze(now: datetime | None = None, **settings: Any) -> Iterator[DltResource]
     Raises `ConfigurationError` for settings that are missing or wrong.
     """
     resolved = resolve(**settings)
+    if dlt.config.get(_LOAD_ID) is None:
+        dlt.config[_LOAD_ID] = True
     extraction = Extraction(resolved, open_client(resolved), now or datetime.now(tz=UTC))
     yield from default_selection(resolved, resources(extraction, Chunk()))
 
@@ -53,8 +60,6 @@ def default_selection(settings: Settings, all_resources: list[DltResource]) -> I
 
 def default_names(settings: Settings) -> tuple[str, ...]:
     """The resources that `sync` loads without `--select`."""
-    from sources.braze.tables import RESOURCES
-
     optional = {
         "canvas_summary": False,
         "sends": bool(settings.sends or settings.sends_query),

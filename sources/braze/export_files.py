@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
+from threading import Event
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,11 +28,11 @@ class StorageError(BrazeError):
     """The bucket or the storage host does not give the files; the text names the setting."""
 
 
-def fetch_archive(session: requests.Session, job: ExportJob) -> bool:
+def fetch_archive(session: requests.Session, job: ExportJob, stopped: Event) -> bool:
     """Fetch the archive of an export, or the rest of it after a cut. False as long as it is not there.
 
     Storage answers 403 or 404 both before the archive is ready and after it has expired. Raises
-    `requests.RequestException` for a cut; the next call goes on behind what was received.
+    `requests.RequestException` for a cut, or once `stopped`; the next call goes on behind what was received.
     """
     path = job.path(ARCHIVE)
     known = job.file(ARCHIVE)
@@ -54,7 +55,7 @@ def fetch_archive(session: requests.Session, job: ExportJob) -> bool:
         have = have if resumed else 0
         size = have + int(answer.headers.get("Content-Length", 0))
         job.note(ARCHIVE, size, answer.headers.get("ETag", ""))
-        _append(path, answer, have)
+        _append(path, answer, have, stopped)
     received = path.stat().st_size
     if "Content-Length" not in answer.headers:
         job.note(ARCHIVE, received)
@@ -76,10 +77,12 @@ def _starts_at(answer: requests.Response, position: int) -> bool:
     return answer.headers.get("Content-Range", "").startswith(f"bytes {position}-")
 
 
-def _append(path: Path, answer: requests.Response, have: int) -> None:
+def _append(path: Path, answer: requests.Response, have: int, stopped: Event) -> None:
     with open(path, "ab" if have else "wb", opener=owner_only) as file:
         for chunk in answer.iter_content(_CHUNK):
             file.write(chunk)
+            if stopped.is_set():
+                raise requests.ConnectionError("the download was stopped")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import orjson
 from sources.braze.answers import Json
 from sources.braze.client import Client
 from sources.braze.endpoints import USERS_EXPORT_IDS
+from sources.braze.errors import BadAnswer, BrazeError, UnknownEntity, first_of
 from sources.braze.export_fields import ExportFields
 from sources.braze.export_jobs import owner_only, private_folder
 
@@ -25,11 +26,12 @@ class IdsFile:
 
     `path` has the profiles as JSON lines and is to be removed once they are loaded. `unknown` has the ids
     that Braze does not know: the id's place in the input, from 1, and the id, which is personal data: not for
-    logs.
+    logs. `failed` has an error for each request that could not be answered.
     """
 
     path: Path
     unknown: tuple[tuple[int, str], ...]
+    failed: tuple[BrazeError, ...]
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ async def export_ids(
     """Ask for the profiles of external ids, as many requests at a time as the client allows.
 
     The ids are read as they are needed; empty ones are left out. Files come in the order of the input, in
-    `folder`, readable by the owner only. Raises the exceptions of `sources.braze.errors`.
+    `folder`, readable by the owner only. Raises the exceptions of `sources.braze.errors` that concern all requests.
     """
     private_folder(folder)
     numbered = ((place, text.strip()) for place, text in enumerate(external_ids, 1))
@@ -52,27 +54,41 @@ async def export_ids(
     body = fields.body(USERS_EXPORT_IDS)
     places = asyncio.Semaphore(_REQUESTS_AT_A_TIME)
 
-    async def ask(batch: list[tuple[int, str]]) -> _Answered:
+    async def ask(batch: list[tuple[int, str]]) -> _Answered | BrazeError:
         async with places:
             ids = {"external_ids": [external_id for _, external_id in batch]}
-            return await client.post(USERS_EXPORT_IDS, body | ids, _answered)
+            try:
+                return await client.post(USERS_EXPORT_IDS, body | ids, _answered)
+            except (BadAnswer, UnknownEntity) as error:
+                return _of_lines(batch, error)
 
     number = 0
     while gathered := list(islice(batches, _REQUESTS_PER_FILE)):
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(ask(batch)) for batch in gathered]
-        answers = [task.result() for task in tasks]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(ask(batch)) for batch in gathered]
+        except ExceptionGroup as errors:
+            raise first_of(errors) from None
+        results = [task.result() for task in tasks]
+        answered = [
+            (batch, result) for batch, result in zip(gathered, results, strict=True) if isinstance(result, _Answered)
+        ]
         number += 1
         path = folder / f"ids-{number}.ndjson"
         with open(path, "wb", opener=owner_only) as file:
-            file.writelines(answer.lines for answer in answers)
+            file.writelines(answer.lines for _, answer in answered)
         unknown = (
             (place, external_id)
-            for batch, answer in zip(gathered, answers, strict=True)
+            for batch, answer in answered
             for place, external_id in batch
             if external_id in answer.unknown
         )
-        yield IdsFile(path, tuple(unknown))
+        yield IdsFile(path, tuple(unknown), tuple(result for result in results if isinstance(result, BrazeError)))
+
+
+def _of_lines(batch: list[tuple[int, str]], error: BrazeError) -> BrazeError:
+    sentence = f"The ids in lines {batch[0][0]} to {batch[-1][0]} were not looked up: {error}"
+    return BrazeError(sentence, endpoint=error.endpoint, status=error.status)
 
 
 def _answered(answer: Json) -> _Answered:

@@ -1,9 +1,9 @@
 """What is known of an export on disk, so that a killed run goes on with it instead of starting another.
 
-    <jobs>/<audience>/job.json    identity and progress; holds the download URL, which opens the export to
-    anyone <jobs>/<audience>/files/      what was fetched and is not loaded yet <jobs>/<audience>/members/
-    braze_ids of loaded profiles (as the `pii` rules leave them), until all are loaded <jobs>/<audience>/work/
-    quarantined lines, and what DuckDB writes when memory is short
+    <jobs>/<audience>/job.json   identity and progress; holds the download URL, which opens the export to anyone
+    <jobs>/<audience>/files/     what was fetched and is not loaded yet
+    <jobs>/<audience>/members/   braze_ids of loaded profiles (as the `pii` rules leave them), until all are loaded
+    <jobs>/<audience>/work/      what DuckDB writes when memory is short
 
 Everything is readable by the owner only. What holds personal data is gone once it is loaded.
 """
@@ -113,6 +113,11 @@ class ExportJob:
     def complete(self) -> bool:
         """Whether all files were loaded, members included: only late files can come."""
         return self._state.complete
+
+    @property
+    def kept(self) -> bool:
+        """Whether the export is still known on disk: cancelling it removes it from there."""
+        return (self.folder / "job.json").exists()
 
     @property
     def work_folder(self) -> Path:

@@ -7,6 +7,7 @@ without a mark.
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ class ExportSettings:
     quiet_seconds: float = 300
     timeout_minutes: float = 240
     parallel: int = 4
-    first_poll: float = 2
+    first_poll: float = 0.25
     longest_poll: float = 60
 
 
@@ -91,6 +92,7 @@ class Exports:
         self._clock = clock
         self._bucket: Bucket | None = open_bucket(settings.bucket) if settings.bucket else None
         self._session = requests.Session()
+        self._ended = threading.Event()
 
     async def events(self, audiences: Sequence[Audience]) -> AsyncIterator[Event]:
         """Request or resume the exports, `export_parallel` at a time, and give their files as they arrive.
@@ -110,18 +112,9 @@ class Exports:
                     raise item
                 yield item
         finally:
+            self._ended.set()
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-
-    async def cancel(self, segment_id: str) -> None:
-        """Stop all running exports of a segment, whoever started them, and forget ours.
-
-        `POST export/segment/cancel`, which needs the permission `segments.list`.
-        """
-        await self._client.post(EXPORT_SEGMENT_CANCEL, {"segment_id": segment_id})
-        job = find_job(self._jobs, Audience(segment_id))
-        if job:
-            job.remove()
 
     async def _deliver_all(
         self, audiences: Sequence[Audience], found: "asyncio.Queue[Event | BaseException | None]"
@@ -203,12 +196,13 @@ class Exports:
                 if self._clock() - job.requested_at >= URL_LIFETIME:
                     raise _ExpiredError
                 await waiting.pause()
+                _check_not_canceled(job)
             yield Arrived(job, job.path(ARCHIVE))
         yield AllArrived(job)
 
     async def _fetched(self, job: ExportJob, waiting: "_Waiting") -> bool:
         try:
-            return await asyncio.to_thread(fetch_archive, self._session, job)
+            return await asyncio.to_thread(fetch_archive, self._session, job, self._ended)
         except requests.RequestException as error:
             logger.info("The download of %s was cut (%s).", job.audience.segment_id, type(error).__name__)
             waiting.quicken()
@@ -229,6 +223,7 @@ class Exports:
             elif there and self._clock() - changed_at >= self._settings.quiet_seconds:
                 break
             await waiting.pause(at_most=self._settings.quiet_seconds / 4)
+            _check_not_canceled(job)
         yield AllArrived(job)
 
     async def _new_files(self, bucket: Bucket, job: ExportJob, there: dict[str, int]) -> AsyncIterator[Arrived]:
@@ -261,11 +256,27 @@ class Exports:
 
     def _checked_bucket(self) -> Bucket:
         if self._bucket is None:
-            raise ConfigurationError(
+            raise StorageError(
                 "Braze delivers this workspace's exports into your own bucket: set `export_bucket` to it"
-                " (s3://…, gs://… or az://…)."
+                " (s3://…, gs://… or az://…). The next run then goes on with this export."
             )
         return self._bucket
+
+
+async def cancel_export(client: Client, jobs: Path, segment_id: str) -> None:
+    """Stop all running exports of a segment, whoever started them, and forget ours.
+
+    `POST export/segment/cancel`, which needs the permission `segments.list`.
+    """
+    await client.post(EXPORT_SEGMENT_CANCEL, {"segment_id": segment_id})
+    job = find_job(jobs, Audience(segment_id))
+    if job:
+        job.remove()
+
+
+def _check_not_canceled(job: ExportJob) -> None:
+    if not job.kept:
+        raise BrazeError(f"The export of {job.audience.segment_id} was cancelled.", endpoint=job.audience.endpoint)
 
 
 class _ExpiredError(Exception):

@@ -76,6 +76,10 @@ class OpenFailures:
         """The entities of `resource` that have failures."""
         return {entity_id for failed_resource, entity_id in self._failures if failed_resource == resource}
 
+    def all(self) -> list[Failure]:
+        """Every failure that was open when the run began."""
+        return [failure for failures in self._failures.values() for failure in failures]
+
     def settle(self, now: datetime) -> tuple[list[Failure], list[Failure]]:
         """(resolved with `resolved_at` = `now`, still open)."""
         resolved, still_open = [], []

@@ -24,6 +24,7 @@ _CLICK_KEY = re.compile(r"^([a-z][a-z_]*?)_(\d+)_(.*)_clicks?$", re.DOTALL)
 _COLUMN_NAME = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
 _IDENTIFIER = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}|[0-9a-f]{16}|\d{5}")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_NO_FIGURES = frozenset({"position", "number"})
 _ENVELOPE = frozenset({"message", "errors"})
 
 
@@ -336,6 +337,21 @@ def hourly_series(
     return Series({table: list(rows.values())}, {hour.astimezone(zone).date() for hour in rows})
 
 
+def without_expired(series: Series, before: date) -> Series:
+    """`series` without the days before `before` that are all zero: that is how Braze answers what it has dropped."""
+    alive = {
+        row["date"]
+        for rows in series.rows.values()
+        for row in rows
+        if any(isinstance(value, int | float) and value > 0 for name, value in row.items() if name not in _NO_FIGURES)
+    }
+    kept = {
+        table: [row for row in rows if row["date"] >= before or row["date"] in alive]
+        for table, rows in series.rows.items()
+    }
+    return Series(kept, {day for day in series.days if day >= before or day in alive}, series.last_active)
+
+
 def joined(table: str, keys: tuple[str, ...], parts: Iterable[Series]) -> Series:
     """Series of one table that each hold some of its columns → one series; its days are those that all parts have."""
     parts = list(parts)
@@ -365,6 +381,6 @@ class _Activity:
         if self.last is not None and day <= self.last:
             return
         for name, value in row.items():
-            if name != "position" and isinstance(value, int | float) and value > 0:
+            if name not in _NO_FIGURES and isinstance(value, int | float) and value > 0:
                 self.last = day
                 return

@@ -8,7 +8,7 @@ empty.
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
@@ -60,13 +60,14 @@ class PiiRules:
         return hmac.new(self.key, value.encode(), hashlib.sha256).hexdigest()
 
 
-def pii_rules(actions: Mapping[str, str], key: str | None) -> PiiRules:
+def pii_rules(actions: Mapping[str, str], key: str | None, requested: Collection[str] = ()) -> PiiRules:
     """Check the settings `pii` and `pii_key`.
 
+    `requested` names the fields to export, of which Braze may know some that this version does not.
     Raises ConfigurationError for an unknown field or action, for a field that cannot have the action, and for
     `hash` without a key.
     """
-    checked = {path: _checked(path, action) for path, action in actions.items()}
+    checked = {path: _checked(path, action, requested) for path, action in actions.items()}
     if Action.HASH in checked.values() and not key:
         raise ConfigurationError(
             "`pii` hashes fields, but `pii_key` is not set: set it to a long random secret and keep it."
@@ -74,11 +75,11 @@ def pii_rules(actions: Mapping[str, str], key: str | None) -> PiiRules:
     return PiiRules(checked, (key or "").encode())
 
 
-def _checked(path: str, action: str) -> Action:
+def _checked(path: str, action: str, requested: Collection[str]) -> Action:
     if action not in list(Action):
         raise ConfigurationError(f"`pii` for `{path}` is neither `hash` nor `drop`.")
     attribute = path.startswith(CUSTOM_ATTRIBUTES + ".") and path != CUSTOM_ATTRIBUTES + "."
-    if not attribute and path not in _LEAVES and path not in _CONTAINERS:
+    if not attribute and path not in _LEAVES and path not in _CONTAINERS and path not in requested:
         near = get_close_matches(path, sorted(_LEAVES | _CONTAINERS), 1, cutoff=0.5)
         cure = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(sorted(_LEAVES))}."
         raise ConfigurationError(f"`pii` names the profile field `{path}`, which is not known: {cure}")

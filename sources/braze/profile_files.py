@@ -22,11 +22,12 @@ class CorruptFileError(Exception):
     """A file that is cut off or damaged. The text names the file, and the member of an archive."""
 
 
-def blocks(path: Path, skip: Collection[str] = ()) -> Iterator[tuple[str, list[bytes]]]:
+def blocks(path: Path, skip: Collection[str] = ()) -> Iterator[tuple[str, list[bytes] | None]]:
     """The lines of a file without their ends, some megabytes at a time, with the name they belong to.
 
     An archive's members are read one after the other, whatever their names; a member is called `file/member`,
-    and left out if it is in `skip`. Raises CorruptFileError, after what could be read before the damage.
+    and left out if it is in `skip`. Once one was read to its end without damage, None stands for lines. Raises
+    CorruptFileError, after what could be read before the damage.
     """
     with path.open("rb") as file:
         start = file.read(4)
@@ -45,7 +46,7 @@ def blocks(path: Path, skip: Collection[str] = ()) -> Iterator[tuple[str, list[b
         raise CorruptFileError(f"{path.name} is cut off or damaged.") from error
 
 
-def _zip_blocks(path: Path, skip: Collection[str]) -> Iterator[tuple[str, list[bytes]]]:
+def _zip_blocks(path: Path, skip: Collection[str]) -> Iterator[tuple[str, list[bytes] | None]]:
     damaged = []
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
@@ -55,6 +56,7 @@ def _zip_blocks(path: Path, skip: Collection[str]) -> Iterator[tuple[str, list[b
             try:
                 with archive.open(member) as stream:
                     yield from _line_blocks(stream, name)
+                yield name, None
             except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError):
                 damaged.append(name)
     if damaged:

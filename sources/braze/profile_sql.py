@@ -38,6 +38,11 @@ _SQL_TYPES = {
 }
 
 MACROS = (
+    # DuckDB reads NaN and overflowing numbers, which no warehouse takes as JSON: they become texts. What is in
+    # quotes is matched first, so that it stays.
+    r"CREATE OR REPLACE TEMP MACRO as_json(value) AS CASE WHEN regexp_matches(value, '(?i)nan|inf')"
+    r""" THEN regexp_replace(without_nul(value), '(?i)"((?:[^"\\]|\\.)*)"|(-?(?:nan|inf(?:inity)?))', '"\1\2"', 'g')"""
+    " ELSE nullif(without_nul(value), 'null') END",
     # The pattern keeps "infinity" and "epoch" out; the second cast is for offsets such as " +0000", "-5:00".
     "CREATE OR REPLACE TEMP MACRO as_instant(value) AS CASE WHEN value LIKE '____-__-__%' THEN"
     " coalesce(try_cast(value AS TIMESTAMPTZ), try_cast(regexp_replace("
@@ -51,15 +56,15 @@ MACROS = (
 
 TEXT_MACROS = (
     "CREATE OR REPLACE TEMP MACRO as_text(value) AS nullif(value, '')",
-    "CREATE OR REPLACE TEMP MACRO as_json(value) AS nullif(value, 'null')",
+    "CREATE OR REPLACE TEMP MACRO without_nul(value) AS value",
 )
 """What it must run before reading lines without NUL characters."""
 
 NUL_MACROS = (
     "CREATE OR REPLACE TEMP MACRO as_text(value) AS nullif(replace(value, chr(0), ''), '')",
     # An escaped backslash is matched first, so that a "u0000" behind it stays.
-    r"CREATE OR REPLACE TEMP MACRO as_json(value) AS CASE WHEN contains(value, '\u0000')"
-    r" THEN regexp_replace(value, '(\\\\)|\\u0000', '\1', 'g') ELSE nullif(value, 'null') END",
+    r"CREATE OR REPLACE TEMP MACRO without_nul(value) AS CASE WHEN contains(value, '\u0000')"
+    r" THEN regexp_replace(value, '(\\\\)|\\u0000', '\1', 'g') ELSE value END",
 )
 """What it must run before reading lines with NUL characters."""
 
@@ -81,8 +86,12 @@ NEW_PROFILES = (
 )
 """Which lines to keep: each profile once, and not those of earlier groups, which `seen` holds."""
 
+MEMBERS = "SELECT DISTINCT braze_id FROM profiles WHERE braze_id IS NOT NULL"
+"""Whose profiles there are, those of earlier groups included."""
+
 REMEMBER = "INSERT INTO seen SELECT md5_number(braze_id) FROM profiles"
 
+_UNKNOWN = "Profile field that this version does not know; lists and objects as JSON"
 _PLAUSIBLE_FIELD = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
@@ -94,13 +103,12 @@ def profiles_query(rules: PiiRules, unknown: Iterable[str] = ()) -> str:
     """
     unknown = list(unknown)
     columns = [f"{_value('parsed', c.name, c, rules.action(c.name))} AS {_name(c.name)}" for c in USERS.columns]
-    columns += [f"{_other_scalar(_name(name))} AS {_name(name)}" for name in unknown]
+    columns += [f"{_unknown(name, rules.action(name))} AS {_name(name)}" for name in unknown]
     columns += [f"{_list(name)} AS {_name(name)}" for name in LIST_FIELDS]
     columns.append(f"parsed.{_name(CUSTOM_ATTRIBUTES)} AS {_name(CUSTOM_ATTRIBUTES)}")
     shape = _literal(json.dumps(_shape(unknown)))
     return (
-        f"SELECT seq, {', '.join(columns)} FROM (SELECT seq,"
-        f" TRY(json_transform(line, {shape})) AS parsed FROM lines)"
+        f"SELECT seq, {', '.join(columns)} FROM (SELECT seq, TRY(json_transform(line, {shape})) AS parsed FROM lines)"
     )
 
 
@@ -151,10 +159,10 @@ def attributes_query(rules: PiiRules) -> str:
         f" FROM (SELECT *, json_type(value) AS type FROM ({_entries('braze_id', objects, 'profiles')})) {kept}"
     )
     present = (
-        "SELECT braze_id, name, CASE type WHEN 'VARCHAR' THEN 'string' WHEN 'NULL' THEN 'null'"
-        " WHEN 'BOOLEAN' THEN 'boolean' WHEN 'OBJECT' THEN 'object' WHEN 'ARRAY' THEN 'array' ELSE 'number'"
-        f" END AS type, coalesce(as_json(value), 'null') AS value, NULL::BOOLEAN AS {TOMBSTONE}, place"
-        f" FROM ({entries})"
+        "SELECT place, braze_id, name, CASE WHEN value[1] = '\"' THEN 'string' WHEN type = 'NULL' THEN 'null'"
+        " WHEN type = 'BOOLEAN' THEN 'boolean' WHEN type = 'OBJECT' THEN 'object' WHEN type = 'ARRAY' THEN 'array'"
+        f" ELSE 'number' END AS type, value, NULL::BOOLEAN AS {TOMBSTONE}"
+        f" FROM (SELECT * REPLACE (coalesce(as_json(value), 'null') AS value) FROM ({entries}))"
     )
     remaining = f"list_filter(json_keys({objects}), lambda k: k NOT IN ({_literals(dropped)}))" if dropped else ""
     none_left = f"coalesce(len({remaining or f'json_keys({objects})'}), 0) = 0"
@@ -179,7 +187,7 @@ def loaded_table(table: Table, rules: PiiRules, unknown: Iterable[str] = ()) -> 
     columns = tuple(
         Column(c.name, Type.TEXT, f"{c.description}; hashed") if c.name in hashed else c for c in table.columns
     )
-    more = tuple(Column(name, Type.TEXT, "Profile field that this version does not know") for name in unknown)
+    more = tuple(Column(name, Type.TEXT, _UNKNOWN) for name in unknown)
     return replace(table, columns=columns + more)
 
 
@@ -239,7 +247,7 @@ def _list(list_field: str) -> str:
 
 def _unnested(rows: ProfileRows) -> str:
     """A query with a row per element: braze_id, element, and position, inner_element or key, value."""
-    position = "" if rows.table.history else f", generate_subscripts({rows.field}, 1) AS position"
+    position = "" if rows.table.history else f", generate_subscripts({rows.field}, 1) - 1 AS position"
     elements = f"SELECT braze_id, unnest({rows.field}) AS element{position} FROM profiles"
     if rows.inner:
         return f"SELECT braze_id, element, unnest(element.{rows.inner}) AS inner_element FROM ({elements})"
@@ -305,9 +313,12 @@ def _typed(raw: str, kind: Type) -> str:
             return f"try_cast({raw} AS {_SQL_TYPES[kind]})"
 
 
-def _other_scalar(name: str) -> str:
-    nested = f"json_type(parsed.{name}) IN ('OBJECT', 'ARRAY')"
-    return f"CASE WHEN {nested} THEN NULL ELSE as_text(parsed.{name} ->> '$') END"
+def _unknown(name: str, action: Action | None) -> str:
+    """A top-level field that this version does not know: text as such, lists and objects as JSON."""
+    if action is Action.DROP:
+        return "NULL::VARCHAR"
+    value = f"as_text(parsed.{_name(name)} ->> '$')"
+    return f"pii_hash({value})" if action is Action.HASH else value
 
 
 def _tombstones(table: Table, condition: str, rules: PiiRules) -> str:
@@ -319,7 +330,7 @@ def _tombstones(table: Table, condition: str, rules: PiiRules) -> str:
         elif column.name == TOMBSTONE:
             value = "true"
         elif column.name in table.key:
-            value = "0" if column.type is Type.BIGINT else _literal(ALL)
+            value = "-1" if column.type is Type.BIGINT else _literal(ALL)
         else:
             value = f"NULL::{_SQL_TYPES[column.type]}"
         values.append(f"{value} AS {_name(column.name)}")

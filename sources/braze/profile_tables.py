@@ -19,7 +19,7 @@ GLOBAL_CONTROL_GROUP = "global_control_group"
 """Stands for the segment in `global_control_group_members`: Braze does not tell the group's own id."""
 
 _BRAZE_ID = Column("braze_id", Type.TEXT, "Profile (`users.braze_id`)")
-_POSITION = Column("position", Type.BIGINT, "Place in the profile's list, from 1; not stable between exports")
+_POSITION = Column("position", Type.BIGINT, "Place in the profile's list, from 0; not stable between exports")
 _DELETED = Column(TOMBSTONE, Type.BOOL, "Never true in the warehouse; removes the rows of profiles that have none")
 _EXPORTED_AT = Column("exported_at", Type.TIMESTAMP, "When the export that listed the profile was requested")
 

@@ -6,7 +6,7 @@ error.
 """
 
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,12 +47,12 @@ class ProfilesNotReadError(Exception):
 class Quarantined:
     """Lines of a file that are no JSON object with a `braze_id`, by their numbers, from 1.
 
-    `kept_in` holds `number<TAB>line` per line, as received: personal data, readable by the owner only.
+    `lines` has them as received: personal data.
     """
 
     file: str
     numbers: tuple[int, ...]
-    kept_in: Path
+    lines: tuple[bytes, ...] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ class Group:
     """Some thousand profiles as rows.
 
     `tables` has a warehouse table (as declared, with hashed columns as text and unknown fields added) and its
-    rows. `members` is an Arrow array of the profiles' `braze_id`, hashed if the rules say so. `finished`
-    lists the files whose last line is in this group, `parts` the members (`file/member`) of others of which
-    that is so; `corrupt` a sentence for each file that could not be read to its end. `nested` names unknown
-    top-level fields that are lists or objects: they were not read.
+    rows. `members` is an Arrow array of the `braze_id` of each profile in it, hashed if the rules say so, those
+    included whose rows were in an earlier group. `finished` lists the files whose last line is in this group, `parts`
+    the archive members (`file/member`) of which that is so; `corrupt` a sentence for each file that could not be read
+    to its end.
     """
 
     tables: list[tuple[Table, pa.Table]]
@@ -72,7 +72,6 @@ class Group:
     parts: tuple[str, ...]
     quarantined: tuple[Quarantined, ...]
     corrupt: tuple[str, ...]
-    nested: tuple[str, ...]
 
     @property
     def profiles(self) -> int:
@@ -114,13 +113,13 @@ class _Lines:
 class ProfileShredder:
     """Cuts profiles into tables.
 
-    `workspace` is a folder for quarantine files and for what DuckDB writes when memory is short, all of it
-    personal data; the caller removes it. `fields` are the requested profile fields (`custom_attributes.x`
-    counts as `custom_attributes`): tables of others are left alone; None means all. `memory_limit` (DuckDB's
-    notation) bounds DuckDB, to which the lines of one group come on top.
+    `workspace` is a folder for what DuckDB writes when memory is short, personal data: the caller removes it.
+    `fields` are the requested profile fields (`custom_attributes.x` counts as `custom_attributes`): tables of others
+    are left alone; None means all. `memory_limit` (DuckDB's notation) bounds DuckDB, to which the lines of one group
+    come on top.
 
-    A profile that occurs twice is one row: within a group the last one counts, and what an earlier group of
-    the same shredder had is not given again.
+    A profile that occurs twice is one row: within a group the last one counts, and what an earlier group of the same
+    shredder had is not given again. Nor is what the shredder had that this one is `beside`: the two share memory.
     """
 
     def __init__(
@@ -130,23 +129,22 @@ class ProfileShredder:
         fields: Collection[str] | None = None,
         memory_limit: str = "384MB",
         threads: int | None = None,
+        beside: "ProfileShredder | None" = None,
     ) -> None:
-        self._workspace = workspace
         self._rules = rules or PiiRules()
         self._fields = None if fields is None else {name.partition(".")[0] for name in fields}
         _make_private_folder(workspace)
-        self._duckdb = duckdb.connect(
-            config={
-                "memory_limit": memory_limit,
-                "temp_directory": str(workspace / "duckdb"),
-                "threads": threads or os.cpu_count() or 1,
-                "preserve_insertion_order": False,
-            }
-        )
+        settings: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": memory_limit,
+            "temp_directory": str(workspace / "duckdb"),
+            "threads": threads or os.cpu_count() or 1,
+            "preserve_insertion_order": False,
+        }
+        self._duckdb: duckdb.DuckDBPyConnection = beside._duckdb.cursor() if beside else duckdb.connect(config=settings)
         self._duckdb.execute("SET TimeZone = 'UTC'")
-        self._run(sql.MACROS)
+        self._run((*sql.TEXT_MACROS, *sql.MACROS))
         install_hmac(self._duckdb, self._rules.key)
-        self._duckdb.execute("CREATE TEMP TABLE seen (id UHUGEINT)")
+        self._duckdb.execute("CREATE TABLE IF NOT EXISTS seen (id UHUGEINT)")
         self._queries = list(self._table_queries())
 
     def __enter__(self) -> Self:
@@ -157,7 +155,7 @@ class ProfileShredder:
     ) -> None:
         self._duckdb.close()
 
-    def groups(self, files: Iterable[Path], skip: Collection[str] = ()) -> Iterator[Group]:
+    def groups(self, files: Iterable[Path], skip: Collection[str] = ()) -> Generator[Group, None, None]:
         """The profiles of the files (plain, gzip or zip), some 20,000 at a time, in order.
 
         `skip` names archive members (`file/member`) that are to be left out, being loaded already.
@@ -181,10 +179,11 @@ class ProfileShredder:
             part, number = "", 1
             try:
                 for name, lines in blocks(path, skip):
-                    if part and name != part:
-                        gathered.parts.append(part)
-                        number = 1
-                    part = name
+                    if lines is None:
+                        gathered.parts.append(name)
+                        continue
+                    if name != part:
+                        part, number = name, 1
                     gathered.add(name, number, lines)
                     number += len(lines)
                     if gathered.full():
@@ -198,9 +197,8 @@ class ProfileShredder:
 
     def _shredded(self, gathered: _Lines) -> Group:
         try:
-            quarantined, scalars, nested = self._read(gathered)
-            tables = [self._rows(*query) for query in [self._users(scalars), *self._queries]]
-            members = self._duckdb.sql("SELECT braze_id FROM profiles").to_arrow_table().column(0)
+            quarantined, members, unknown = self._read(gathered)
+            tables = [self._rows(*query) for query in [self._users(unknown), *self._queries]]
         except duckdb.Error as error:
             files = ", ".join(dict.fromkeys(name for name, _, _ in gathered.spans))
             # DuckDB quotes the text it stumbles over, so its own words stay out, and out of the traceback.
@@ -212,13 +210,12 @@ class ProfileShredder:
             tuple(gathered.parts),
             quarantined,
             tuple(gathered.corrupt),
-            tuple(nested),
         )
 
-    def _read(self, gathered: _Lines) -> tuple[tuple[Quarantined, ...], list[str], list[str]]:
+    def _read(self, gathered: _Lines) -> tuple[tuple[Quarantined, ...], pa.ChunkedArray, list[str]]:
         """Fill `profiles` from the lines, and let go of these.
 
-        Gives the lines that are no profiles, and the unknown fields: those with scalars, and the others.
+        Gives the lines that are no profiles, the members, and the unknown fields that hold something.
         """
         self._duckdb.register("lines", _arrow_lines(gathered.lines))
         try:
@@ -231,11 +228,12 @@ class ProfileShredder:
         self._duckdb.register("profiles", profiles)
         quarantined = self._quarantine(gathered, self._column(sql.NOT_PROFILES))
         gathered.lines.clear()
+        members = self._duckdb.sql(sql.MEMBERS).to_arrow_table().column(0)
         new = self._duckdb.sql(sql.NEW_PROFILES).to_arrow_table().column(0)
         if len(new) < profiles.num_rows:
             self._duckdb.register("profiles", profiles.filter(pc.is_in(profiles.column("seq"), new)))
         self._run([sql.REMEMBER])
-        return quarantined, *self._unknown_scalars(unknown)
+        return quarantined, members, self._filled(unknown)
 
     def _users(self, unknown: list[str]) -> tuple[Table, str, str]:
         table = sql.loaded_table(USERS, self._rules, unknown)
@@ -256,13 +254,12 @@ class ProfileShredder:
     def _unknown_fields(self) -> list[str]:
         return [name for name in map(str, self._column(sql.TOP_LEVEL_KEYS)) if sql.is_unknown_field(name)]
 
-    def _unknown_scalars(self, unknown: list[str]) -> tuple[list[str], list[str]]:
-        """Those of the unknown fields that hold a scalar somewhere in the group, and the others."""
+    def _filled(self, unknown: list[str]) -> list[str]:
+        """Those of the unknown fields that hold something in the group."""
         if not unknown:
-            return [], []
+            return []
         counts = self._duckdb.sql(sql.filled_counts(unknown)).fetchall()[0]
-        scalars = [name for name, count in zip(unknown, counts, strict=True) if count]
-        return scalars, [name for name in unknown if name not in scalars]
+        return [name for name, count in zip(unknown, counts, strict=True) if count]
 
     def _rows(self, table: Table, query: str, newest: str) -> tuple[Table, pa.Table]:
         rows = self._duckdb.sql(query).to_arrow_table(_SCAN_ROWS)
@@ -284,13 +281,14 @@ class ProfileShredder:
 
     def _quarantine(self, gathered: _Lines, bad: list[object]) -> tuple[Quarantined, ...]:
         indexes = [int(str(index)) for index in bad if gathered.lines[int(str(index))].strip()]
-        found = []
-        for file, places in gathered.places(indexes).items():
-            path = self._workspace / (file.replace("/", "_") + ".quarantine")
-            with open(path, "ab", opener=_owner_only) as kept:
-                kept.writelines(b"%d\t%b\n" % (number, gathered.lines[index]) for number, index in places)
-            found.append(Quarantined(file, tuple(number for number, _ in places), path))
-        return tuple(found)
+        return tuple(
+            Quarantined(
+                file,
+                tuple(number for number, _ in places),
+                tuple(gathered.lines[index] for _, index in places),
+            )
+            for file, places in gathered.places(indexes).items()
+        )
 
 
 def arrow_schema(table: Table) -> pa.Schema:
@@ -330,7 +328,3 @@ def _is_utf8(line: bytes) -> bool:
 def _make_private_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-
-
-def _owner_only(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -11,8 +11,8 @@ from sources.braze.client import Client
 from sources.braze.comparison import typed
 from sources.braze.endpoints import Endpoint
 from sources.braze.errors import BadAnswer, InvalidKey, PermissionDenied
-from sources.braze.extraction import Progress
 from sources.braze.flatten import Answer, Rows, Series
+from sources.braze.record import Progress
 from sources.braze.series import Part, SeriesSpec, documented_shape
 from sources.braze.settings import Settings
 from sources.braze.tables import TABLES

@@ -3,6 +3,7 @@
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import dlt
@@ -15,6 +16,7 @@ from dlt.extract.items import DataItemWithMeta
 from sources.braze.arrow import DELETED, conform, empty, to_arrow, union
 from sources.braze.columns import describe_discovered
 from sources.braze.cursors import Cursors
+from sources.braze.export_jobs import Audience
 from sources.braze.extraction import Extraction
 from sources.braze.failures import Failure, OpenFailures
 from sources.braze.flatten import Row
@@ -22,10 +24,12 @@ from sources.braze.model import Column, Table, Type
 from sources.braze.packing import pack
 from sources.braze.parcels import Parcel
 from sources.braze.tables import RESOURCES, TABLES, tables_of
+from sources.braze.users import ProfileRequest
 
 BATCH_ROWS = 50_000
 """Rows per Arrow item: dlt charges about a millisecond for each."""
 FAILURES = "sync_failures"
+ZONE = "time_zone"
 TOMBSTONE = Column(DELETED, Type.BOOL, "Marks a removal on its way into the warehouse; null in every stored row.")
 
 
@@ -38,6 +42,7 @@ class Chunk:
         self.rows = 0
         self.tables: Counter[str] = Counter()
         self.open: set[str] = set()
+        self.settled = False
         self._on_commit: list[Callable[[], None]] = []
 
     @property
@@ -63,14 +68,17 @@ class Chunk:
             done()
         count = len(self._on_commit)
         self._on_commit.clear()
-        extraction.committed(count)
+        extraction.run.outbox.committed(count)
 
 
 def resources(extraction: Extraction, chunk: Chunk, names: Iterable[str] = RESOURCES) -> list[DltResource]:
     """One dlt resource per name, and `sync_failures`; together they end when `chunk` is full or all is loaded."""
-    return [dlt.resource(_rows(extraction, chunk, name), name=name) for name in names] + [
-        dlt.resource(_failures(extraction, chunk), name=FAILURES)
-    ]
+    return [dlt.resource(_rows(extraction, chunk, name), name=name) for name in names] + [failures(extraction, chunk)]
+
+
+def failures(extraction: Extraction, chunk: Chunk) -> DltResource:
+    """The resource of `sync_failures`; `chunk.settled` says afterwards whether it also had what was mended."""
+    return dlt.resource(_failures(extraction, chunk), name=FAILURES)
 
 
 def hints(table: Table) -> Any:
@@ -105,11 +113,15 @@ def _column_hint(table: Table, column: Column) -> TColumnSchema:
 
 
 def cursors_from_state(state: Any, extraction: Extraction) -> dict[str, Cursors]:
-    """The cursors that this run goes by: the nightly ones, or those of the same backfill if it was interrupted."""
-    section = _section(extraction)
+    """The cursors that this run goes by: the nightly ones, or those of the same backfill if it was interrupted.
+
+    In another time zone days are other days: after the setting has changed everything is loaded anew.
+    """
+    section, zone = _section(extraction), extraction.run.settings.zone.key
     return {
         name: Cursors.from_state(resource_state.get(section, {}))
         for name, resource_state in state.get("resources", {}).items()
+        if resource_state.get(ZONE, zone) == zone
     }
 
 
@@ -149,7 +161,7 @@ def _describe(table: Table, name: str) -> str:
 
 def _section(extraction: Extraction) -> str:
     """Where in a resource's state the cursors are: backfills keep their own and leave the nightly ones alone."""
-    only = extraction.calendar.only
+    only = extraction.run.calendar.only
     return f"backfill {only.first}..{only.last}" if only else "cursors"
 
 
@@ -157,7 +169,8 @@ def _rows(extraction: Extraction, chunk: Chunk, resource: str) -> Iterator[DataI
     chunk.open.add(resource)
     yield None  # every selected resource is opened once before the first one starts the extraction
     _start(extraction, chunk)
-    yield from _missing_tables(tables_of(resource))
+    hourly = extraction.run.settings.hourly
+    yield from _missing_tables(table for table in tables_of(resource) if hourly or "hour" not in table.key)
     writer = _Writer(extraction, chunk, resource)
     while writer.unfinished or not (chunk.full or extraction.finished):
         if extraction.waits_for_commit:
@@ -180,24 +193,32 @@ def _rows(extraction: Extraction, chunk: Chunk, resource: str) -> Iterator[DataI
     chunk.open.discard(resource)
 
 
+def exports_folder(pipeline: dlt.Pipeline) -> Path:
+    """Where a pipeline keeps exports of profiles between runs: beside its working directory, which dlt may drop."""
+    return Path(pipeline.pipelines_dir) / f"{pipeline.pipeline_name}.exports"
+
+
 def _start(extraction: Extraction, chunk: Chunk) -> None:
     selected = [name for name in RESOURCES if name in chunk.open]
+    if not extraction.request:
+        audiences = tuple(Audience(segment) for segment in extraction.run.settings.segments)
+        extraction.request = ProfileRequest(exports_folder(dlt.current.pipeline()), audiences)
     state = dlt.current.source_state()
-    _learn(extraction)
+    learn(extraction, dlt.current.source_schema())
     extraction.start(selected, cursors_from_state(state, extraction), failures_from_state(state))
 
 
-def _learn(extraction: Extraction) -> None:
-    """Take over what the schema knows: types of discovered columns, and which tables hold data."""
-    for name, table in dlt.current.source_schema().tables.items():
+def learn(extraction: Extraction, schema: dlt.Schema) -> None:
+    """Tell `extraction`, before it starts, what `schema` knows: types of discovered columns, tables that hold data."""
+    for name, table in schema.tables.items():
         declared = TABLES.get(name)
         if not declared:
             continue
         for column_name, column in table["columns"].items():
             if data_type := column.get("data_type"):
-                extraction.known.types[name].setdefault(column_name, Type(data_type))
+                extraction.run.known.types[name].setdefault(column_name, Type(data_type))
         if (table.get("x-normalizer") or {}).get("seen-data"):
-            extraction.known.filled.add(name)
+            extraction.run.known.filled.add(name)
 
 
 def _missing_tables(tables: Iterable[Table]) -> Iterator[DataItemWithMeta]:
@@ -215,7 +236,7 @@ class _Writer:
         self._extraction = extraction
         self._chunk = chunk
         self._resource = resource
-        self._cursors = extraction.cursors.setdefault(resource, Cursors())
+        self._cursors = extraction.run.cursors.setdefault(resource, Cursors())
         self._moved = False
         self.unfinished = False
         self._waiting: dict[str, list[pa.Table]] = defaultdict(list)
@@ -249,10 +270,12 @@ class _Writer:
     def flush(self) -> Iterator[DataItemWithMeta]:
         yield from self._write()
         if self._moved:
-            dlt.current.resource_state()[_section(self._extraction)] = self._cursors.to_state()
+            state = dlt.current.resource_state()
+            state[_section(self._extraction)] = self._cursors.to_state()
+            state[ZONE] = self._extraction.run.settings.zone.key
 
     def _write(self) -> Iterator[DataItemWithMeta]:
-        known = self._extraction.known
+        known = self._extraction.run.known
         for name, packed in pack(self._plain, self._parents, known).items():
             self._waiting[name].append(packed)
         for name, tables in self._waiting.items():
@@ -281,11 +304,11 @@ def _failures(extraction: Extraction, chunk: Chunk) -> Iterator[DataItemWithMeta
     yield None
     while chunk.open:
         yield None
+    earlier = extraction.run.record.open_failures
+    chunk.settled = extraction.finished
     known = dict.fromkeys(extraction.failures)
-    resolved: list[Failure] = []
-    if extraction.finished:
-        resolved, still_open = extraction.open_failures.settle(extraction.calendar.now)
-        dlt.current.resource_state()["open"] = [failure.to_state() for failure in (*still_open, *known)]
+    resolved, still_open = earlier.settle(extraction.run.calendar.now) if chunk.settled else ([], earlier.all())
+    dlt.current.resource_state()["open"] = [failure.to_state() for failure in (*still_open, *known)]
     rows = [failure.row() for failure in (*known, *resolved)]
     yield from _missing_tables([TABLES[FAILURES]])
     if rows:

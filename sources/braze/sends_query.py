@@ -44,13 +44,13 @@ def read_sends(url: str, query: str) -> list[tuple[str, str]]:
 def _engine(url: str) -> Engine:
     try:
         return sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
-    except ArgumentError:
-        raise ConfigurationError(
-            "`sends_query_url` is not a database URL: write it as dialect://user:password@host/database."
-        ) from None
     except (NoSuchModuleError, ImportError) as error:
         raise ConfigurationError(
             f"`sends_query_url` needs a driver that is not installed ({error}): install it, or name another one."
+        ) from None
+    except ArgumentError:
+        raise ConfigurationError(
+            "`sends_query_url` is not a database URL: write it as dialect://user:password@host/database."
         ) from None
 
 

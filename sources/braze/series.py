@@ -43,7 +43,8 @@ class SeriesSpec:
     """A series of one resource. Several `parts` are requests whose columns make up one row of the single `table`.
 
     `of` names the catalog whose entities it is asked for (None: the workspace itself, see `extraction.py`).
-    `dormant` series may skip entities that the catalog says are at rest.
+    `dormant` series may skip entities that the catalog says are at rest. Of figures that Braze drops after
+    `retention_days` an answer says zero: older zeros say nothing.
     """
 
     resource: str
@@ -52,6 +53,7 @@ class SeriesSpec:
     unit: Unit = Unit.DAY
     gaps: Gaps = Gaps.NONE
     dormant: bool = False
+    retention_days: int | None = None
     table: str = ""
     keys: tuple[str, ...] = ()
 
@@ -137,7 +139,7 @@ CAMPAIGN_SERIES = SeriesSpec(
     of="campaigns",
     dormant=True,
 )
-SENDS = SeriesSpec("sends", (Part(endpoints.SENDS_DATA_SERIES, _messages("send")),), gaps=Gaps.ANY)
+SENDS = SeriesSpec("sends", (Part(endpoints.SENDS_DATA_SERIES, _messages("send")),), gaps=Gaps.ANY, retention_days=14)
 CANVAS_SERIES = SeriesSpec(
     "canvas_series",
     (

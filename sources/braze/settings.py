@@ -57,10 +57,12 @@ def resolve(**overrides: Any) -> Settings:
     try:
         settings: Settings = _resolve(**overrides)
     except ConfigValueCannotBeCoercedException as error:
-        raise ConfigurationError(
-            f"`{error.field_name}` is {error.field_value!r}: set a value of its kind, as listed in .dlt/config.toml."
-        ) from None
+        kind = _KINDS.get(error.hint, "a value of the kind that .dlt/config.toml shows")
+        raise ConfigurationError(f"`{error.field_name}` is {error.field_value!r}: set {kind}.") from None
     return settings
+
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
 
 
 @with_config(sections=SECTION)
@@ -79,8 +81,8 @@ def _resolve(
     pii: Any = None,
     pii_key: Any = None,
     export_bucket: Any = None,
-    export_quiet_seconds: Any = 300,
-    export_timeout_minutes: Any = 240,
+    export_quiet_seconds: Any = 300.0,
+    export_timeout_minutes: Any = 240.0,
     export_parallel: Any = 4,
     products: Any = None,
     message_bodies: Any = True,
@@ -115,8 +117,8 @@ def _resolve(
         hourly=_flag("hourly", hourly),
         app_ids=_names("app_ids", app_ids),
         segments=_names("segments", segments),
-        fields=export_fields(_names("fields", fields)),
-        pii=pii_rules(_mapping("pii", pii), str(pii_key) if pii_key else None),
+        fields=(exported := export_fields(_names("fields", fields))),
+        pii=pii_rules(_mapping("pii", pii), str(pii_key) if pii_key else None, exported.names),
         export_bucket=str(export_bucket).rstrip("/") if export_bucket else None,
         export_quiet_seconds=_number("export_quiet_seconds", export_quiet_seconds, 0, 86_400),
         export_timeout_minutes=_number("export_timeout_minutes", export_timeout_minutes, 0.01, 10_080),

@@ -3,23 +3,26 @@
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from sources.braze.client import Client
-from sources.braze.endpoints import USERS_EXPORT_IDS, Endpoint
-from sources.braze.errors import BrazeError
+from sources.braze.endpoints import USERS_EXPORT_IDS, USERS_EXPORT_SEGMENT, Endpoint
+from sources.braze.errors import BrazeError, ConfigurationError
 from sources.braze.export_ids import export_ids
-from sources.braze.export_jobs import Audience, ExportJob
-from sources.braze.exports import AllArrived, Arrived, Exports, ExportSettings, Failed
+from sources.braze.export_jobs import Audience, ExportJob, owner_only, private_folder
+from sources.braze.exports import AllArrived, Arrived, Event, Exports, ExportSettings, Failed
 from sources.braze.parcels import Parcel
-from sources.braze.profiles import Group, ProfileShredder
+from sources.braze.profiles import Group, ProfileShredder, ProfilesNotReadError, Quarantined
 from sources.braze.settings import Settings
 
 T = TypeVar("T")
+IDS = "ids"
+"""Stands for the segment in failures of lookups by id."""
 SHOWN_UNKNOWN_IDS = 1_000
+_SHOWN_LINES = 20
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,12 @@ class ProfileRequest:
     folder: Path
     audiences: tuple[Audience, ...] = ()
     external_ids: Iterable[str] | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """By what name failures know what is asked for."""
+        lookups = () if self.external_ids is None else (IDS,)
+        return (*(audience.segment_id for audience in self.audiences), *lookups)
 
 
 @dataclass(frozen=True)
@@ -56,28 +65,46 @@ class Profiles:
         self._settings = settings
         self._request = request
         self._delivery = delivery
+        self._work = request.folder / "work"
+        self._quarantine = request.folder / "quarantine"
         self.unknown_ids: list[tuple[int, str]] = []
         self.unknown = 0
 
     async def load(self) -> None:
-        """Load the lookups, then the exports as they arrive. Raises what concerns more than one audience."""
-        if self._request.external_ids is not None:
-            await self._by_id(self._request.external_ids)
-        if self._request.audiences:
-            await self._by_export()
+        """Load the lookups, then the exports as they arrive. Raises what concerns more than one audience.
+
+        Whoever was looked up and is in an export too is as the export has it, which knows more fields.
+        """
+        self._remove_leftovers()
+        try:
+            if self._request.external_ids is not None:
+                await self._by_id(self._request.external_ids)
+            if self._request.audiences:
+                await self._by_export()
+        finally:
+            shutil.rmtree(self._work, ignore_errors=True)
+            shutil.rmtree(self._request.folder / IDS, ignore_errors=True)
+
+    def _remove_leftovers(self) -> None:
+        """Remove what a killed run could not, and the lines that an earlier run put aside."""
+        for folder in (self._work, self._request.folder / IDS, self._quarantine):
+            shutil.rmtree(folder, ignore_errors=True)
 
     async def _by_id(self, external_ids: Iterable[str]) -> None:
-        folder = self._request.folder / "ids"
-        fields = self._settings.fields
+        folder, fields = self._request.folder / IDS, self._settings.fields
         try:
-            with self._shredder(folder / "work", USERS_EXPORT_IDS) as shredder:
+            with self._shredder(USERS_EXPORT_IDS) as shredder:
                 async for answered in export_ids(self._client, external_ids, fields, folder):
+                    for error in answered.failed:
+                        self._delivery.fail(IDS, error)
                     self.unknown += len(answered.unknown)
                     self.unknown_ids += answered.unknown[: SHOWN_UNKNOWN_IDS - len(self.unknown_ids)]
-                    await self._shred(shredder, answered.path, "ids", USERS_EXPORT_IDS)
+                    await self._shred_answers(shredder, answered.path)
                 await self._delivery.commit()
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        except ConfigurationError:
+            raise
+        except (BrazeError, ProfilesNotReadError) as error:
+            self._delivery.fail(IDS, _as_failure(error, USERS_EXPORT_IDS))
 
     async def _by_export(self) -> None:
         settings = self._settings
@@ -92,38 +119,57 @@ class Profiles:
                 settings.export_parallel,
             ),
         )
-        with ExitStack() as stack:
-            shredders: dict[Audience, ProfileShredder] = {}
+        control_group: list[Event] = []
+        with self._shredder(USERS_EXPORT_SEGMENT) as shredder:
             async for event in exports.events(self._request.audiences):
                 if isinstance(event, Failed):
                     self._delivery.fail(event.audience.segment_id, event.error)
-                    continue
-                job = event.job
-                if isinstance(event, AllArrived):
-                    await self._finish(job)
-                    continue
-                if job.audience not in shredders:
-                    shredder = self._shredder(job.work_folder, job.audience.endpoint)
-                    shredders[job.audience] = stack.enter_context(shredder)
-                await self._shred_export(shredders[job.audience], event)
+                elif event.job.late:
+                    # Of an earlier export: what comes anew is to be given all the same.
+                    with self._shredder(event.job.audience.endpoint) as apart:
+                        await self._handle(event, apart)
+                elif event.job.audience.is_control_group:
+                    control_group.append(event)
+                else:
+                    await self._handle(event, shredder)
+            for event in control_group:
+                # Last, and without the profiles of the segments: its endpoint knows fewer fields than theirs.
+                assert not isinstance(event, Failed)
+                with self._shredder(event.job.audience.endpoint, beside=shredder) as apart:
+                    await self._handle(event, apart)
 
-    def _shredder(self, folder: Path, endpoint: Endpoint) -> ProfileShredder:
-        return ProfileShredder(folder, self._settings.pii, self._settings.fields.loaded(endpoint))
+    def _shredder(self, endpoint: Endpoint, beside: ProfileShredder | None = None) -> ProfileShredder:
+        fields = self._settings.fields.loaded(endpoint)
+        return ProfileShredder(private_folder(self._work), self._settings.pii, fields, beside=beside)
+
+    async def _handle(self, event: Arrived | AllArrived, shredder: ProfileShredder) -> None:
+        job = event.job
+        if not job.kept:
+            return
+        if isinstance(event, AllArrived):
+            await self._finish(job)
+            return
+        try:
+            await self._shred_export(shredder, event)
+        except ProfilesNotReadError as error:
+            self._delivery.fail(job.audience.segment_id, _as_failure(error, job.audience.endpoint))
+            await self._delivery.commit()
+            job.remove()
 
     async def _shred_export(self, shredder: ProfileShredder, event: Arrived) -> None:
         job = event.job
-        groups = shredder.groups([event.path], skip=job.loaded_parts())
-        while group := await asyncio.to_thread(next, groups, None):
-            self._report(group, job.audience.segment_id, job.audience.endpoint)
-            self._post(group, _noting(job, group))
-            await self._delivery.room()
+        with closing(shredder.groups([event.path], skip=job.loaded_parts())) as groups:
+            while group := await _whole(asyncio.to_thread(next, groups, None)):
+                self._report(group, job.audience.segment_id, job.audience.endpoint)
+                self._post(group, _noting(job, group))
+                await self._delivery.room()
 
-    async def _shred(self, shredder: ProfileShredder, path: Path, name: str, endpoint: Endpoint) -> None:
-        groups = shredder.groups([path])
-        while group := await asyncio.to_thread(next, groups, None):
-            self._report(group, name, endpoint)
-            self._post(group, lambda: path.unlink(missing_ok=True))
-            await self._delivery.room()
+    async def _shred_answers(self, shredder: ProfileShredder, path: Path) -> None:
+        with closing(shredder.groups([path])) as groups:
+            while group := await _whole(asyncio.to_thread(next, groups, None)):
+                self._report(group, IDS, USERS_EXPORT_IDS)
+                self._post(group, lambda: path.unlink(missing_ok=True))
+                await self._delivery.room()
 
     def _post(self, group: Group, loaded: Callable[[], None]) -> None:
         tables = {table.name: rows for table, rows in group.tables if rows.num_rows}
@@ -133,6 +179,10 @@ class Profiles:
     async def _finish(self, job: ExportJob) -> None:
         """Replace the members, once every profile of them is in the warehouse."""
         await self._delivery.commit()
+        await _whole(self._post_members(job))
+        await self._delivery.commit()
+
+    async def _post_members(self, job: ExportJob) -> None:
         table, batches = job.members()
         rows = 0
         while (batch := await asyncio.to_thread(next, batches, None)) is not None:
@@ -143,20 +193,43 @@ class Profiles:
         nobody = not rows and table.parent
         parents = [{"segment_id": job.audience.segment_id}] if nobody else []
         self._delivery.post(Parcel(plain={table.name: []}, parents=parents, on_commit=job.finish))
-        await self._delivery.commit()
 
     def _report(self, group: Group, name: str, endpoint: Endpoint) -> None:
         for sentence in group.corrupt:
             self._delivery.fail(name, BrazeError(sentence, endpoint=endpoint))
         for found in group.quarantined:
-            numbers = ", ".join(map(str, found.numbers[:20])) + (", …" if len(found.numbers) > 20 else "")
-            self._delivery.fail(
-                name,
-                BrazeError(
-                    f"{len(found.numbers):,} lines of {found.file} are no profiles and were left out: {numbers}.",
-                    endpoint=endpoint,
-                ),
+            numbers = ", ".join(map(str, found.numbers[:_SHOWN_LINES]))
+            more = ", …" if len(found.numbers) > _SHOWN_LINES else ""
+            sentence = (
+                f"{len(found.numbers):,} lines of {found.file} are no profiles and were left out: {numbers}{more}."
+                f"{self._put_aside(name, found)}"
             )
+            self._delivery.fail(name, BrazeError(sentence, endpoint=endpoint))
+
+    def _put_aside(self, name: str, found: Quarantined) -> str:
+        """Keep the lines until the next run and say where; not if there are rules, which cannot be applied to them."""
+        if self._settings.pii.actions:
+            return ""
+        path = private_folder(self._quarantine) / f"{name}-{found.file.replace('/', '-')}.txt"
+        with open(path, "ab", opener=owner_only) as kept:
+            kept.writelines(
+                b"%d\t%b\n" % (number, line) for number, line in zip(found.numbers, found.lines, strict=True)
+            )
+        return f" They are in {path} until the next run."
+
+
+async def _whole(work: Awaitable[T]) -> T:
+    """Await `work`; what is begun is brought to its end before a cancellation goes on."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+def _as_failure(error: BrazeError | ProfilesNotReadError, endpoint: Endpoint) -> BrazeError:
+    return error if isinstance(error, BrazeError) else BrazeError(str(error), endpoint=endpoint)
 
 
 def _noting(job: ExportJob, group: Group) -> Callable[[], None]:

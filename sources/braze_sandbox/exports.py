@@ -71,7 +71,7 @@ class Exports:
         attributes = params.get("custom_attributes_to_export", []) if segment else []
         if not isinstance(attributes, list) or len(attributes) > 500:
             raise BadRequest("custom_attributes_to_export must be an array of at most 500 names")
-        output = params.get("output_format", "zip")
+        output = params.get("output_format", self._workspace.options.output_format)
         if output not in ("zip", "gzip"):
             raise BadRequest("output_format must be zip or gzip")
         running = [job for job in self.jobs if job.running]

@@ -57,8 +57,8 @@ class WorkspaceOptions:
     Exports: `delivery` "archive" answers a URL on this server, "bucket" writes files under `bucket` (an fsspec URL,
     opened with `bucket_options`). `export_delay` passes before anything can be had, `export_interval` between two
     files in a bucket; `export_lifetime` is how long a URL is good; `compress` False only stores, which is faster.
-    `export_flaws` spoils files: "bad_line", "no_braze_id", "corrupt_member". `cut_download_at` ends the next download
-    after so many bytes, once.
+    `output_format` is that of requests which name none. `export_flaws` spoils files: "bad_line", "no_braze_id",
+    "corrupt_member". `cut_download_at` ends the next download after so many bytes, once.
     """
 
     # content
@@ -106,6 +106,7 @@ class WorkspaceOptions:
     users_per_file: int = 5_000
     duplicates: bool = True
     compress: bool = True
+    output_format: Literal["zip", "gzip"] = "zip"
     export_delay: float = 0.0
     export_interval: float = 0.0
     export_lifetime: float = 4 * 3600.0

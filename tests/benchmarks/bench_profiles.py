@@ -35,7 +35,7 @@ from dlt.extract import DltSource
 
 from destinations.factory import DUCKDB_LIMITS, destination
 from destinations.settings import apply_loader_defaults
-from pipelines.run import CHUNK_ROWS
+from pipelines.job import CHUNK_ROWS
 from sources.braze.failures import OpenFailures
 from sources.braze.packing import Known
 from sources.braze.parcels import Parcel
@@ -291,7 +291,7 @@ def compare(profiles: int, rounds: int, postgres: str | None, sides: tuple[str, 
         source = Path(folder) / "profiles.ndjson"
         generate(source, profiles)
         megabytes = source.stat().st_size / 1e6
-        named = [(side, side, None) for side in sides]
+        named: list[tuple[str, str, str | None]] = [(side, side, None) for side in sides]
         if postgres:
             named.append(("connector, Postgres", "connector", postgres))
         runs: dict[str, list[tuple[float, float, float]]] = {name: [] for name, _, _ in named}

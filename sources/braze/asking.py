@@ -1,0 +1,216 @@
+"""The series of an entity: which days to ask for, the requests, and what their answers say about cursors."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from sources.braze import flatten
+from sources.braze.catalog import Entity
+from sources.braze.cursors import Cursors
+from sources.braze.errors import BrazeError, InvalidKey, PermissionDenied, Stopped, Unreachable
+from sources.braze.flatten import Answer, Row, Series
+from sources.braze.packing import pack
+from sources.braze.parcels import Parcel
+from sources.braze.planning import rests
+from sources.braze.run import Run
+from sources.braze.series import CANVAS_SUMMARY, Gaps, Part, SeriesSpec, documented_shape
+from sources.braze.windows import ONE_DAY, Span, local_day, midnight
+
+
+@dataclass
+class Packed:
+    """A flattened answer whose rows are Arrow already."""
+
+    tables: dict[str, pa.Table]
+    series: Series
+
+
+class SeriesAsker:
+    """Asks for the series `spec` of one `entity`. `lane` is the place it holds among those asked at a time."""
+
+    def __init__(self, run: Run, spec: SeriesSpec, entity: Entity, lane: asyncio.Semaphore | None = None) -> None:
+        self._run = run
+        self._spec = spec
+        self._entity = entity
+        self._lane = lane
+        self._cursors = run.cursors.setdefault(spec.resource, Cursors())
+
+    async def ask(self) -> None:
+        """Ask for every day that is due, post the rows, and record what fails."""
+        run, spec, entity = self._run, self._spec, self._entity
+        run.record.asked[spec.resource].add(entity.id)
+        failed = run.record.open_failures.days(spec.resource, entity.id)
+        if not failed and rests(run.calendar, spec, entity, self._cursors):
+            return
+        cursor = self._cursor()
+        spans = run.calendar.requests(spec, entity, cursor, failed)
+        if len(spans) > 1 and self._has_new_part() and not run.dry:
+            # A part that was never loaded may be denied still: the newest days tell, before all the others are asked.
+            newest = spans[-1]
+            await self._request(newest, cursor)
+            cursor = self._cursor()
+            spans = [span for span in run.calendar.requests(spec, entity, cursor, failed) if span != newest]
+        parts = self._parts()
+        run.record.progress[spec.resource].known += len(spans) * len(parts)
+        if run.dry:
+            if spec is CANVAS_SUMMARY and spans:
+                run.plan_reading()
+            for part in parts:
+                run.planned[part.endpoint.path] += len(spans)
+                run.planned_days[part.endpoint.path] += sum(len(span) for span in spans)
+            return
+        results = await asyncio.gather(*(self._request(span, cursor) for span in spans))
+        self._conclude(spans, results, [spec.cursor(entity.id, part) for part in parts])
+
+    def _conclude(self, spans: Sequence[Span], results: Sequence[Series | None], names: Sequence[str]) -> None:
+        """Post what only all answers together say: whether the figures have stopped, and where they begin."""
+        run, spec = self._run, self._spec
+        if spec.dormant and results and all(result is not None for result in results):
+            latest = max((result.last_active for result in results if result and result.last_active), default=None)
+            quiet = latest is None or latest <= run.calendar.settled
+            run.post(spec.resource, Parcel(quiet=[(name, quiet) for name in names]))
+        if spec.gaps is Gaps.LEADING and (before := _before_the_first_day(spans, results)):
+            run.post(spec.resource, Parcel(reached=[(name, span) for name in names for span in before]))
+
+    def _parts(self) -> list[Part]:
+        return [part for part in self._spec.parts if part.endpoint not in self._run.record.denied]
+
+    def _part_cursors(self, parts: Sequence[Part]) -> list[date | None]:
+        return [self._cursors.get(self._spec.cursor(self._entity.id, part)) for part in parts]
+
+    def _cursor(self) -> date | None:
+        """The day up to which all parts that are not denied have been loaded, or None."""
+        known = self._part_cursors(self._parts())
+        return None if None in known else min((day for day in known if day), default=None)
+
+    def _has_new_part(self) -> bool:
+        known = self._part_cursors(self._parts())
+        return None in known and any(known)
+
+    async def _request(self, span: Span, cursor: date | None) -> Series | None:
+        """Ask for `span`, the entity being loaded up to `cursor`, and post what comes back; None if that is not all."""
+        run, spec, entity, record = self._run, self._spec, self._entity, self._run.record
+        await run.outbox.room()
+        if run.stopping or record.given_up(spec.resource):
+            return None
+        try:
+            packed, absent = await self._complete_answer(span, cursor)
+        except (InvalidKey, PermissionDenied) as error:
+            record.deny(spec.resource, error)
+            return None
+        except Unreachable:
+            raise
+        except Stopped:
+            return None
+        except BrazeError as error:
+            needed = run.calendar.needed(entity, cursor)
+            wanted = Span(max(span.first, min(needed.first, span.last)), span.last)
+            record.fail_entity(spec.resource, entity.id, wanted, error)
+            return None
+        record.went_well(spec.resource)
+        if absent and absent.last == run.calendar.yesterday:
+            record.standstills[spec.resource].note(absent, entity.id)
+        elif absent:
+            record.fail_absent(spec.resource, entity.id, absent, spec.parts[0].endpoint)
+        elif len(self._parts()) == len(spec.parts):
+            record.mend(spec.resource, entity.id, span)
+        self._deliver(span, packed, absent)
+        return None if absent else packed.series
+
+    async def _complete_answer(self, span: Span, cursor: date | None) -> tuple[Packed, Span | None]:
+        """The answer for `span`, asked for again once if closed days are missing, and the days still missing then."""
+        calendar = self._run.calendar
+        begun = cursor if cursor and cursor >= calendar.floor(self._entity) else None
+        packed = await self._answer(span)
+        absent = self._spec.absent(span, packed.series, calendar.yesterday, begun)
+        if absent and not self._run.record.standstills[self._spec.resource].is_general(absent):
+            packed = await self._answer(span)
+            absent = self._spec.absent(span, packed.series, calendar.yesterday, begun)
+        return packed, absent
+
+    def _deliver(self, span: Span, packed: Packed, absent: Span | None) -> None:
+        calendar = self._run.calendar
+        last = min(span.last, calendar.yesterday)
+        if absent:
+            last = absent.first - ONE_DAY
+        elif not packed.series.days:
+            last = span.first - ONE_DAY
+        parcel = Parcel(packed.tables)
+        floor = calendar.floor(self._entity)
+        for part in self._parts():
+            name = self._spec.cursor(self._entity.id, part)
+            parcel.started.append((name, floor))
+            if last >= span.first:
+                parcel.reached.append((name, Span(span.first, last)))
+        self._run.post(self._spec.resource, parcel)
+
+    async def _answer(self, span: Span) -> Packed:
+        """The answer(s) for `span`, flattened and packed in the client's worker thread where there is just one."""
+        if len(self._spec.parts) == 1:
+            packed: Packed = await self._ask(self._spec.parts[0], span, self._packed)
+            return packed
+        answers = await asyncio.gather(
+            *(self._ask(part, span, lambda series: series) for part in self._parts()), return_exceptions=True
+        )
+        for answer in answers:
+            if isinstance(answer, PermissionDenied | InvalidKey):
+                self._run.record.deny(self._spec.resource, answer)
+            elif isinstance(answer, BaseException):
+                raise answer
+        granted = [answer for answer in answers if isinstance(answer, Series)]
+        if not granted:
+            raise next(answer for answer in answers if isinstance(answer, PermissionDenied | InvalidKey))
+        return self._packed(self._without_denied_history(flatten.joined(self._spec.table, self._spec.keys, granted)))
+
+    def _without_denied_history(self, series: Series) -> Series:
+        """`series` without the days of which the warehouse has rows that also hold what is denied by now."""
+        denied = [part for part in self._spec.parts if part.endpoint in self._run.record.denied]
+        complete = max((day for day in self._part_cursors(denied) if day), default=None)
+        if complete is None:
+            return series
+        kept = [row for row in series.rows[self._spec.table] if self._day(row) > complete]
+        return replace(series, rows={self._spec.table: kept})
+
+    def _day(self, row: Row) -> date:
+        day: date = row["date"] if "date" in row else local_day(row["hour"], self._run.settings.zone)
+        return day
+
+    async def _ask(self, part: Part, span: Span, pack_series: Callable[[Series], Any]) -> Any:
+        entity, zone = self._entity, self._run.settings.zone
+
+        def read(answer: Answer) -> Any:
+            with documented_shape(part.endpoint, entity.id):
+                return pack_series(part.flatten(answer, entity.key, span, zone))
+
+        parameters = self._spec.parameters(part, entity.parameters, span, zone)
+        if self._spec is CANVAS_SUMMARY and await self._run.ending_day_counts(entity.id):
+            parameters["ending_at"] = midnight(span.last, zone).isoformat()
+        try:
+            return await self._run.get(part.endpoint, parameters, then=read, lane=self._lane)
+        finally:
+            self._run.record.progress[self._spec.resource].done += 1
+
+    def _packed(self, series: Series) -> Packed:
+        if self._spec.retention_days:
+            kept_since = self._run.calendar.today - timedelta(days=self._spec.retention_days)
+            series = flatten.without_expired(series, kept_since)
+        if self._spec is CANVAS_SUMMARY:
+            keys = ("canvas_id", "start_date", "end_date")
+            parents = [{name: row[name] for name in keys} for row in series.rows["canvas_summary"]]
+        else:
+            parents = [{**self._entity.key, "date": day} for day in series.days]
+        return Packed(pack(series.rows, parents, self._run.known), Series({}, series.days, series.last_active))
+
+
+def _before_the_first_day(spans: Sequence[Span], results: Sequence[Series | None]) -> list[Span]:
+    """The `spans` whose answers are empty because they end before the first day that any of them has."""
+    first = min((min(result.days) for result in results if result and result.days), default=date.min)
+    return [
+        span
+        for span, result in zip(spans, results, strict=True)
+        if result is not None and not result.days and span.last < first
+    ]

@@ -1,0 +1,162 @@
+"""What happened in a run: progress, failures, what the key may not use, and what of earlier failures is mended."""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from http import HTTPStatus
+
+from sources.braze.endpoints import Endpoint
+from sources.braze.errors import (
+    BadAnswer,
+    BrazeError,
+    ConfigurationError,
+    InvalidKey,
+    NotAvailable,
+    PermissionDenied,
+    Stopped,
+)
+from sources.braze.failures import Failure, OpenFailures
+from sources.braze.model import ALL
+from sources.braze.planning import Calendar
+from sources.braze.standstill import Standstill
+from sources.braze.windows import Span
+
+FAILURES_IN_A_ROW = 20
+"""Entities of one resource that may fail one after the other before the rest of it is left for the next run."""
+_ALWAYS = Span(date.min, date.max)
+_OPTIONAL = frozenset({"cards", "card_series"})
+"""Newer workspaces have no News Feed: that it is not there is no failure."""
+
+
+@dataclass
+class Progress:
+    """How far a resource is: requests known so far, answered, and entities that failed."""
+
+    known: int = 0
+    done: int = 0
+    failed: int = 0
+
+
+class Record:
+    """The bookkeeping of one run; used from the event loop, read from elsewhere.
+
+    `open_failures` are those of earlier runs, `failures` those of this one. `denied` are endpoints that the key may not
+    use; `refused` is a 401 that may yet turn out to be about the key as a whole.
+    """
+
+    def __init__(self, run_id: str, calendar: Calendar) -> None:
+        self.open_failures = OpenFailures()
+        self.failures: list[Failure] = []
+        self.progress: dict[str, Progress] = defaultdict(Progress)
+        self.denied: set[Endpoint] = set()
+        self.refused: InvalidKey | None = None
+        self.standstills: dict[str, Standstill] = defaultdict(Standstill)
+        self.asked: dict[str, set[str]] = defaultdict(set)
+        self._run_id = run_id
+        self._calendar = calendar
+        self._began = time.monotonic()
+        self._in_a_row: Counter[str] = Counter()
+
+    async def guard(self, resources: Sequence[str], work: Awaitable[None]) -> None:
+        """Await `work`; what fails it as a whole fails `resources`, and nothing else."""
+        try:
+            await work
+        except InvalidKey as error:
+            self.refused = error
+            self._fail_all(resources, PermissionDenied(endpoint_of(error), HTTPStatus.UNAUTHORIZED, error.detail))
+        except ConfigurationError:
+            raise
+        except Stopped:
+            pass
+        except (NotAvailable, PermissionDenied) as error:
+            if not set(resources) <= _OPTIONAL:
+                self._fail_all(resources, error)
+        except BrazeError as error:
+            self._fail_all(resources, error)
+
+    def _fail_all(self, resources: Iterable[str], error: BrazeError) -> None:
+        for resource in resources:
+            self.fail(resource, ALL, None, error)
+
+    def fail(self, resource: str, entity_id: str, span: Span | None, error: BrazeError) -> None:
+        """Record that `entity_id` could not be loaded for the days of `span` (None: no days were asked for)."""
+        days = span or Span(self._calendar.today, self._calendar.today)
+        self.progress[resource].failed += 1
+        self.failures.append(
+            Failure(
+                run_id=self._run_id,
+                resource=resource,
+                entity_id=entity_id,
+                start_date=days.first,
+                end_date=days.last,
+                endpoint=error.endpoint.path if error.endpoint else ALL,
+                status=error.status,
+                message=str(error),
+                failed_at=self._calendar.now + timedelta(seconds=time.monotonic() - self._began),
+            )
+        )
+
+    def fail_absent(self, resource: str, entity_id: str, absent: Span, endpoint: Endpoint) -> None:
+        """Record that an answer lacks closed days, also when asked for again."""
+        detail = f"the days {absent.first} to {absent.last} are missing in it, also when asked again"
+        self.fail(resource, entity_id, absent, BadAnswer(endpoint, entity_id, HTTPStatus.OK, detail))
+
+    def fail_standstill(self, resource: str, endpoint: Endpoint) -> None:
+        """Record what lacks its latest days: one failure for the resource if it is many entities, else one each."""
+        standstill = self.standstills[resource]
+        for absent, entity_ids in standstill.entities():
+            if standstill.is_general(absent):
+                sentence = (
+                    f"The figures of {len(entity_ids):,} entities end before {absent.first}: Braze has not come"
+                    " further yet. The next run asks again."
+                )
+                self.fail(resource, ALL, absent, BrazeError(sentence, endpoint=endpoint, status=HTTPStatus.OK))
+            else:
+                for entity_id in entity_ids:
+                    self.fail_absent(resource, entity_id, absent, endpoint)
+
+    def deny(self, resource: str, error: BrazeError) -> None:
+        """Record that the key may not use an endpoint: it is not asked again in this run."""
+        endpoint = endpoint_of(error)
+        if isinstance(error, InvalidKey):
+            self.refused = error
+            error = PermissionDenied(endpoint, HTTPStatus.UNAUTHORIZED, error.detail)
+        if endpoint not in self.denied:
+            self.denied.add(endpoint)
+            self.fail(resource, ALL, None, error)
+
+    def fail_entity(self, resource: str, entity_id: str, span: Span | None, error: BrazeError) -> None:
+        """Record that `entity_id` failed; if too many did one after the other, once for the resource instead."""
+        if error.status and error.status < HTTPStatus.TOO_MANY_REQUESTS:
+            self._in_a_row[resource] = 0  # an answer about this one entity
+        elif self.given_up(resource):
+            return
+        else:
+            self._in_a_row[resource] += 1
+        self.fail(resource, entity_id, span, error)
+        if self.given_up(resource):
+            sentence = (
+                f"{FAILURES_IN_A_ROW} requests for {resource} failed one after the other: the rest is left for the"
+                f" next run. The latest: {error}"
+            )
+            self.fail(resource, ALL, None, BrazeError(sentence, endpoint=error.endpoint, status=error.status))
+
+    def went_well(self, resource: str) -> None:
+        """Count an entity that was answered."""
+        self._in_a_row[resource] = 0
+
+    def given_up(self, resource: str) -> bool:
+        """Whether too many entities of `resource` failed one after the other."""
+        return self._in_a_row[resource] >= FAILURES_IN_A_ROW
+
+    def mend(self, resource: str, entity_id: str, span: Span | None = None) -> None:
+        """Note that `span` (None: everything) of an entity that had failed earlier is loaded now."""
+        self.open_failures.loaded(resource, entity_id, span or _ALWAYS)
+
+
+def endpoint_of(error: BrazeError) -> Endpoint:
+    """The endpoint that an error from the client names."""
+    assert error.endpoint
+    return error.endpoint

@@ -1,0 +1,82 @@
+"""Runs in processes of their own, to be killed; forked from one that has imported everything already."""
+
+import multiprocessing
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["pipelines.cli", "pipelines.run", "dlt.destinations", "psycopg2", "duckdb"])
+_SETTINGS = ("DESTINATION__", "SOURCES__", "DLT_", "RUNTIME__", "LOAD__")
+
+
+class Child:
+    """A process that works in the current folder with the current settings; its output is in `log`."""
+
+    def __init__(self, work: Callable[..., Any], *arguments: Any) -> None:
+        settings = {name: value for name, value in os.environ.items() if name.startswith(_SETTINGS)}
+        self.log = Path.cwd() / f"child-{time.monotonic_ns()}.log"
+        self._process: BaseProcess = _context.Process(
+            target=_within, args=(Path.cwd(), settings, self.log, work, arguments), daemon=True
+        )
+        self._process.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.is_alive()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, unless it has ended."""
+        with suppress(ProcessLookupError):
+            os.kill(self._process.pid or 0, number)
+
+    def wait(self, seconds: float = 60) -> int:
+        """Its exit code, once it has ended."""
+        self._process.join(seconds)
+        assert self._process.exitcode is not None, f"still running after {seconds} s: {self.log.read_text()}"
+        return self._process.exitcode
+
+    def when(self, happened: Callable[[], bool], seconds: float = 60) -> None:
+        """Wait until something has happened or it has ended."""
+        deadline = time.monotonic() + seconds
+        while self.running and not happened() and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+
+def _within(
+    folder: Path, settings: Mapping[str, str], log: Path, work: Callable[..., Any], arguments: tuple[Any, ...]
+) -> None:
+    os.chdir(folder)
+    os.environ.update(settings)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    raise SystemExit(work(*arguments))
+
+
+def command(*arguments: str) -> None:
+    """`braze-elt` with these arguments."""
+    from pipelines.cli import cli
+
+    cli(list(arguments), prog_name="braze-elt")
+
+
+def command_with_little_disk(most: int, *arguments: str) -> None:
+    """The same where no file can grow beyond `most` bytes."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    command(*arguments)
+
+
+def sync_in_chunks(rows: int, destination: str, select: str) -> int:
+    """A sync that loads a package for so many rows."""
+    from pipelines.job import Job
+    from pipelines.run import run
+
+    return run(Job("sync", select, destination, chunk_rows=rows))

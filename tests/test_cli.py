@@ -1,0 +1,446 @@
+"""The command line: mistakes get a sentence and exit 2 with nothing written, and every command does what it says."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+import requests
+from click.testing import CliRunner, Result
+
+from pipelines.cli import cli
+from sources.braze.tables import TABLES
+from sources.braze_sandbox import Sandbox
+from tests.warehouses import Warehouse
+from tests.workspaces import API_KEY, START, TODAY, configure, differences, files_with, rows_of, sync, workspace
+
+REPOSITORY = Path(__file__).parent.parent
+COMMANDS = ("backfill", "check", "demo", "export-users", "sandbox", "schema", "status", "sync", "verify")
+
+
+def braze_elt(*arguments: str) -> Result:
+    """The command in this process."""
+    return CliRunner().invoke(cli, arguments, prog_name="braze-elt")
+
+
+@contextmanager
+def process(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """The command as a process of its own; ended with the block."""
+    command = [sys.executable, "-m", "pipelines", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    ) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+def waited_for(condition: Any, seconds: float = 60) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return bool(condition())
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def sentence(result: Result) -> str:
+    """The one line on stderr that says what is wrong; a usage hint may precede it."""
+    assert "Traceback" not in result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    lines = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(lines) == 1, result.output
+    assert result.stderr.splitlines()[-1] == lines[0]
+    assert lines[0].endswith((".", ")", "?"))
+    return lines[0]
+
+
+def written(folder: Path) -> list[str]:
+    """What a run may have left in its current folder, dlt's own working directory aside."""
+    return [path.name for path in folder.iterdir() if path.name != "dlt"]
+
+
+@pytest.fixture
+def configured(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder and settings in which nothing is wrong but that nobody listens."""
+    monkeypatch.setenv("SOURCES__BRAZE__API_KEY", API_KEY)
+    monkeypatch.setenv("SOURCES__BRAZE__ENDPOINT", f"http://127.0.0.1:{free_port()}")
+    return workplace
+
+
+# Mistakes
+
+SETTINGS = [
+    ("API_KEY", None, "`api_key` is not set", "SOURCES__BRAZE__API_KEY"),
+    ("ENDPOINT", None, "`endpoint` is not set", "SOURCES__BRAZE__ENDPOINT"),
+    ("ENDPOINT", "US-99", "`endpoint` is 'US-99'", "US-01, US-02"),
+    ("ENDPOINT", "https://dashboard-02.braze.eu", "`endpoint` names dashboard-02.braze.eu", "rest.fra-02.braze.eu"),
+    ("TIME_ZONE", "Europe/Berlln", "`time_zone` is 'Europe/Berlln'", "Did you mean Europe/Berlin?"),
+    ("LOOKBACK_DAYS", "-1", "`lookback_days` is", "from 0 to 365"),
+    ("LOOKBACK_DAYS", "2.5", "`lookback_days` is", "a whole number"),
+    ("LOOKBACK_DAYS", "many", "`lookback_days` is", "a whole number"),
+    ("CONCURRENCY", "0", "`concurrency` is", "from 1 to 128"),
+    ("CONCURRENCY", "1000", "`concurrency` is", "from 1 to 128"),
+    ("RATE_RESERVE", "1", "`rate_reserve` is", "from 0 to 0.95"),
+    ("RATE_RESERVE", "-0.1", "`rate_reserve` is", "from 0 to 0.95"),
+    ("START_DATE", "yesterday", "`start_date` is 'yesterday'", "YYYY-MM-DD"),
+    ("START_DATE", "2026-02-30", "`start_date` is '2026-02-30'", "YYYY-MM-DD"),
+    ("HOURLY", "sometimes", "`hourly` is 'sometimes'", "true or false"),
+    ("SENDS", "abc", "`sends` has the entry 'abc'", "campaign_id:send_id"),
+    ("SENDS", "abc:", "`sends` has the entry 'abc:'", "campaign_id:send_id"),
+    ("SENDS_QUERY", "SELECT 1", "`sends_query` is set without `sends_query_url`", "set both"),
+    ("SENDS_QUERY_URL", "sqlite://", "`sends_query_url` is set without `sends_query`", "set both"),
+    ("PII", "{email: hash}", "`pii` ", "JSON"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "says", "cure"), SETTINGS, ids=lambda part: str(part)[:24])
+def test_a_wrong_setting_is_named_with_its_cure(
+    configured: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str | None, says: str, cure: str
+) -> None:
+    monkeypatch.setenv(f"SOURCES__BRAZE__{name}", value or "")
+    result = braze_elt("sync")
+    assert result.exit_code == 2, result.output
+    assert says in sentence(result)
+    assert cure in sentence(result)
+    assert list(configured.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("sync", "--select", "campains"), "Did you mean campaigns?"),
+        (("sync", "--select", "campaigns,kpi"), "Did you mean kpis?"),
+        (("sync", "--select", ","), "--select is empty"),
+        (("sync", "--destination", "duckdbb"), "Did you mean duckdb?"),
+        (("backfill", "--start", "2026-03-01", "--end", "2026-02-01"), "--start 2026-03-01 is after --end 2026-02-01"),
+        (("backfill", "--start", "1 March", "--end", "2026-02-01"), "'1 March' is not a date: write it as YYYY-MM-DD."),
+        (("backfill", "--start", "2026-03-01"), "Missing option '--end'"),
+        (("sync", "--log-format", "xml"), "'xml' is not one of"),
+        (("schema", "--format", "xml"), "'xml' is not one of"),
+        (("snyc",), "No such command 'snyc'"),
+    ],
+)  # fmt: skip
+def test_a_wrong_argument_is_named_with_its_cure(configured: Path, arguments: tuple[str, ...], says: str) -> None:
+    result = braze_elt(*arguments)
+    assert result.exit_code == 2, result.output
+    assert says in sentence(result)
+    assert written(configured) == []
+
+
+def test_an_unreachable_host_is_named(configured: Path) -> None:
+    result = braze_elt("sync")
+    assert result.exit_code == 2
+    assert "No connection to 127.0.0.1:" in sentence(result)
+    assert "Check the setting `endpoint`" in sentence(result)
+    assert written(configured) == []
+
+
+def test_a_wrong_key_names_the_setting_and_the_region(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = "00000000-dead-beef-0000-000000000000"
+    with workspace() as sandbox:
+        configure(monkeypatch, sandbox, api_key=wrong)
+        result = braze_elt("sync", "--destination", warehouse.name)
+    assert result.exit_code == 2, result.output
+    assert "`api_key` (401)" in sentence(result)
+    assert "`endpoint`" in sentence(result)
+    assert wrong not in result.output
+    assert files_with(Path.cwd(), wrong) == []
+    if warehouse.name == "duckdb":
+        assert written(Path.cwd()) == []
+    else:
+        schemas = {name for (name,) in warehouse.query("SELECT schema_name FROM information_schema.schemata")}
+        assert not {name for name in schemas if name.startswith("braze")}
+
+
+def test_a_duckdb_file_that_another_process_holds_is_named_with_its_holder(
+    configured: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = configured / "warehouse.duckdb"
+    hold = f"import duckdb, sys; held = duckdb.connect({str(file)!r}); print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == "held\n"
+        result = braze_elt("sync")
+        assert result.exit_code == 2, result.output
+        assert "is held by another process" in sentence(result)
+        assert str(holder.pid) in sentence(result)
+        holder.communicate()
+    with duckdb.connect(str(file)) as connection:
+        assert connection.execute("SELECT table_name FROM information_schema.tables").fetchall() == []
+
+
+def test_a_postgres_that_refuses_is_named_without_its_password(
+    configured: Path, monkeypatch: pytest.MonkeyPatch, postgres_url: str
+) -> None:
+    setting = "DESTINATION__POSTGRES__CREDENTIALS"
+    monkeypatch.setenv(setting, f"postgresql://loader:hush-hush@127.0.0.1:{free_port()}/db")
+    closed = braze_elt("sync", "--destination", "postgres")
+    monkeypatch.setenv(setting, re.sub("//postgres:.*@", "//postgres:hush-hush@", postgres_url))
+    refused = braze_elt("sync", "--destination", "postgres")
+    monkeypatch.delenv(setting)
+    unset = braze_elt("sync", "--destination", "postgres")
+    for result in (closed, refused, unset):
+        assert result.exit_code == 2, result.output
+        assert setting in sentence(result)
+        assert "hush-hush" not in result.output
+    assert "refuses the connection" in sentence(closed)
+    assert "refuses the user postgres or the password" in sentence(refused)
+    assert written(configured) == []
+
+
+QUERIES = [
+    ("not a url", "SELECT 1", "`sends_query_url` is not a database URL"),
+    ("nosuchdb://host/x", "SELECT 1", "`sends_query_url` needs a driver that is not installed"),
+    ("postgresql+psycopg2://me:hush-hush@127.0.0.1:{port}/x", "SELECT 1", "`sends_query_url` cannot be reached"),
+    ("sqlite:///here.sqlite", "SELECT 1 FROM nowhere", "`sends_query` fails: no such table: nowhere"),
+    ("sqlite:///here.sqlite", "SELECT 1 AS campaign_id", "`sends_query` must select campaign_id and send_id"),
+    ("sqlite:///here.sqlite", "SELECT 1 AS campaign_id, NULL AS send_id", "`sends_query` selects a row without"),
+]
+
+
+@pytest.mark.parametrize(("url", "query", "says"), QUERIES, ids=[says[:40] for _, _, says in QUERIES])
+def test_a_query_for_sends_that_cannot_work_is_named(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, url: str, query: str, says: str
+) -> None:
+    with workspace(campaigns=2, canvases=1) as sandbox:
+        url = url.format(port=free_port())
+        configure(monkeypatch, sandbox, sends_query=query, sends_query_url=url)
+        result = braze_elt("sync", "--select", "campaigns,sends")
+    assert result.exit_code == 2, result.output
+    assert says in sentence(result)
+    assert "hush-hush" not in result.output
+    assert not (workplace / "warehouse.duckdb").exists()
+
+
+# Permissions
+
+
+@pytest.mark.parametrize(
+    ("permission", "status", "resource"),
+    [
+        ("campaigns.data_series", 403, "campaign_series"),
+        ("campaigns.details", 403, "campaigns"),
+        ("kpi.mau.data_series", 403, "kpis"),
+        ("kpi.mau.data_series", 401, "kpis"),
+    ],
+)
+def test_a_denied_endpoint_is_recorded_with_its_permission_and_the_rest_is_exact(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, permission: str, status: int, resource: str
+) -> None:
+    warehouse = Warehouse("duckdb", str(workplace / "warehouse.duckdb"))
+    with workspace(campaigns=4, denied=frozenset([permission]), denied_status=status) as sandbox:
+        configure(monkeypatch, sandbox)
+        assert sync(select="campaigns,campaign_series,kpis,segment_series") == 3
+        totals = sandbox.totals(START, TODAY)
+    assert files_with(workplace, API_KEY) == []
+    (failure,) = rows_of(warehouse, "sync_failures", "resource", "entity_id", "endpoint", "message", "resolved_at")
+    assert failure[:3] == (resource, "*", permission.replace(".data_series", "/data_series").replace(".", "/"))
+    assert permission in failure[3]
+    assert failure[4] is None
+    assert len(rows_of(warehouse, "campaigns", "id")) == 4
+    expected = {"segment_daily": totals["segment_daily"], "kpi_daily": dict(totals["kpi_daily"])}
+    if resource == "kpis":
+        del expected["kpi_daily"]["mau"]
+    assert differences(warehouse, expected) == {}
+
+
+@pytest.mark.parametrize("permission", ["campaigns.list", "purchases.product_list", "segments.list"])
+def test_a_denied_list_costs_its_resources_and_nothing_else(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, permission: str
+) -> None:
+    warehouse = Warehouse("duckdb", str(workplace / "warehouse.duckdb"))
+    with workspace(campaigns=2, canvases=1, denied=frozenset([permission])) as sandbox:
+        configure(monkeypatch, sandbox)
+        assert sync(select="campaigns,campaign_series,segments,purchases,kpis") == 3
+        totals = sandbox.totals(START, TODAY)
+    failed = {resource for (resource,) in rows_of(warehouse, "sync_failures", "resource")}
+    owner = {"campaigns": {"campaigns", "campaign_series"}, "purchases": {"purchases"}, "segments": {"segments"}}
+    assert failed == owner[permission.split(".", maxsplit=1)[0]]
+    assert differences(warehouse, {"kpi_daily": totals["kpi_daily"]}) == {}
+
+
+# Side by side
+
+
+def test_a_second_run_at_once_ends_with_a_sentence(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with workspace(campaigns=3, canvases=1) as sandbox:
+        configure(monkeypatch, sandbox)
+        sandbox.set(latency=60.0)
+        arguments = ("sync", "--destination", warehouse.name, "--select", "campaigns")
+        with process(*arguments):
+            assert waited_for(lambda: sandbox.log.paths["/campaigns/list"])
+            same = braze_elt(*arguments)
+            monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "elsewhere"))
+            elsewhere = braze_elt(*arguments) if warehouse.name == "postgres" else None
+    assert same.exit_code == 1, same.output
+    assert "is under way: wait until it has ended" in sentence(same)
+    if elsewhere:
+        assert elsewhere.exit_code == 1, elsewhere.output
+        assert "Another run is loading the dataset braze" in sentence(elsewhere)
+
+
+# What the commands print
+
+
+def test_help_lists_every_command() -> None:
+    result = braze_elt("--help")
+    assert result.exit_code == 0
+    assert all(re.search(rf"^  {command} ", result.output, re.MULTILINE) for command in COMMANDS)
+    assert set(COMMANDS) == set(cli.commands)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str) -> None:
+    result = braze_elt(command, "--help")
+    assert result.exit_code == 0
+    assert "Usage: braze-elt" in result.output
+
+
+@pytest.mark.parametrize("output", ["markdown", "dbml", "mermaid", "json"])
+def test_the_schema_names_every_table_and_column(output: str) -> None:
+    result = braze_elt("schema", "--format", output)
+    assert result.exit_code == 0
+    for table in TABLES.values():
+        part = _part(result.stdout, output, table.name)
+        missing = [column.name for column in table.columns if not re.search(rf"\b{column.name}\b", part)]
+        assert missing == [], table.name
+        if output != "mermaid":
+            assert table.description.replace("'", "\\'" if output == "dbml" else "'") in part
+
+
+def _part(text: str, output: str, table: str) -> str:
+    """What is said of one table."""
+    if output == "json":
+        (found,) = (entry for entry in json.loads(text) if entry["name"] == table)
+        return json.dumps(found, ensure_ascii=False)
+    begin = {"markdown": f"## {table}\n", "dbml": f"Table {table} {{", "mermaid": f"  {table} {{"}[output]
+    end = {"markdown": "\n## ", "dbml": "\n}", "mermaid": "\n  }"}[output]
+    assert text.count(begin) == 1
+    return text.split(begin)[1].split(end, maxsplit=1)[0]
+
+
+def test_status_as_json_and_its_exit_code(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = braze_elt("status")
+    assert nothing.exit_code == 2
+    assert "run" in sentence(nothing)
+    with workspace(campaigns=3, canvases=1) as sandbox:
+        configure(monkeypatch, sandbox)
+        identifier = next(iter(sandbox.workspace.campaigns))
+        sandbox.fail("/campaigns/details", "400", {"campaign_id": identifier})
+        assert sync(select="campaigns,campaign_series") == 3
+    result = braze_elt("status", "--format", "json")
+    assert result.exit_code == 0
+    status = json.loads(result.stdout)
+    assert [(row["command"], row["status"]) for row in status["runs"]] == [("sync", "partial")]
+    assert [(row["resource"], row["entity_id"], row["status"]) for row in status["failures"]] == [
+        ("campaigns", identifier, 400)
+    ]
+    assert {row["table"]: row["newest"] for row in status["freshness"]}["campaign_daily"] == TODAY.isoformat()
+    text = braze_elt("status")
+    assert text.exit_code == 0
+    assert "Open failures: 1" in text.output
+    assert braze_elt("status", "--max-age-hours", "0").exit_code == 3
+
+
+def test_logs_are_json_lines_on_stderr_and_results_stay_on_stdout(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with workspace(campaigns=3, canvases=1) as sandbox:
+        configure(monkeypatch, sandbox)
+        identifier = next(iter(sandbox.workspace.campaigns))
+        sandbox.fail("/campaigns/details", "400", {"campaign_id": identifier})
+        with process("sync", "--select", "campaigns", "--log-format", "json") as running:
+            stdout, stderr = running.communicate(timeout=120)
+    assert running.returncode == 3
+    for line in stderr.splitlines():
+        assert set(json.loads(line)) >= {"time", "level", "logger", "message"}
+    assert "campaign_tags" in stdout
+    assert API_KEY not in stdout + stderr
+
+
+def test_check_names_what_is_wrong_and_its_cure(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with workspace(denied=frozenset(["kpi.dau.data_series"])) as sandbox:
+        configure(monkeypatch, sandbox)
+        denied = braze_elt("check")
+        sandbox.set(denied=frozenset())
+        fine = braze_elt("check")
+        monkeypatch.setenv("SOURCES__BRAZE__API_KEY", "wrong")
+        wrong = braze_elt("check")
+    assert (denied.exit_code, fine.exit_code, wrong.exit_code) == (2, 0, 2)
+    assert re.search(r"✗.*kpi/dau/data_series.*403", denied.output)
+    assert "✗" not in fine.output
+    assert "✗" in wrong.output
+    assert written(workplace) == []
+
+
+# The sandbox command
+
+
+def test_the_sandbox_serves_until_it_is_ended() -> None:
+    with process("sandbox", "--port", "0", "--campaigns", "3", "--api-key", "k") as running:
+        assert running.stdout
+        url = re.search(r"http://\S+", running.stdout.readline())
+        assert url
+        asked = {"url": f"{url[0]}/campaigns/list", "timeout": 10}
+        assert len(requests.get(**asked, headers={"Authorization": "Bearer k"}).json()["campaigns"]) <= 3
+        assert requests.get(**asked, headers={"Authorization": "Bearer x"}).status_code == 401
+        running.send_signal(signal.SIGINT)
+        assert running.wait(20) == 0
+
+
+def test_the_sandbox_states_its_totals_and_stops() -> None:
+    result = braze_elt("sandbox", "--campaigns", "13", "--totals", "2026-01-01", "2026-01-03")
+    assert result.exit_code == 0
+    totals = json.loads(result.stdout)
+    assert totals["kpi_daily"]["rows"] == 3
+    assert {"campaign_daily", "canvas_daily", "session_daily"} <= set(totals) | {"campaign_daily", "canvas_daily"}
+
+
+def test_a_wrong_limit_of_the_sandbox_is_named() -> None:
+    result = braze_elt("sandbox", "--limit", "shared=many", "--totals", "2026-01-01", "2026-01-02")
+    assert result.exit_code == 2
+    assert "POOL=REQUESTS/SECONDS" in sentence(result)
+
+
+def test_the_module_and_the_console_script_are_the_same_command() -> None:
+    with process("--help") as running:
+        stdout, _ = running.communicate(timeout=60)
+    assert running.returncode == 0
+    assert stdout.startswith("Usage: braze-elt [OPTIONS] COMMAND")
+
+
+def ends_with(sandbox: Sandbox, code: int, *arguments: str) -> None:
+    with process(*arguments) as running:
+        _, stderr = running.communicate(timeout=120)
+    assert running.returncode == code, stderr
+    assert "Traceback" not in stderr
+    assert not [asked for asked in sandbox.log.requests if API_KEY in str(asked.params)]
+
+
+def test_the_process_ends_with_the_exit_code_of_the_run(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with workspace(campaigns=2, canvases=1) as sandbox:
+        configure(monkeypatch, sandbox)
+        ends_with(sandbox, 0, "sync", "--select", "campaigns")
+        sandbox.set(denied=frozenset(["campaigns.details"]))
+        ends_with(sandbox, 3, "sync", "--select", "campaigns")
+        ends_with(sandbox, 2, "sync", "--select", "nothing")
