@@ -199,6 +199,7 @@ class Feed:
         self.waits_for_commit = False
         self.calendar = Calendar(datetime.now(UTC), ZoneInfo("UTC"), 30, None)
         self.open_failures = OpenFailures()
+        self.request = True
 
     @property
     def finished(self) -> bool:
