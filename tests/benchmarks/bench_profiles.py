@@ -25,7 +25,6 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import dlt
 import duckdb
@@ -36,12 +35,13 @@ from dlt.extract import DltSource
 from destinations.factory import DUCKDB_LIMITS, destination
 from destinations.settings import apply_loader_defaults
 from pipelines.job import CHUNK_ROWS
-from sources.braze.failures import OpenFailures
-from sources.braze.packing import Known
+from sources.braze import open_client
+from sources.braze.extraction import Extraction
 from sources.braze.parcels import Parcel
-from sources.braze.planning import Calendar
 from sources.braze.profiles import ProfileShredder
 from sources.braze.resources import Chunk, resources
+from sources.braze.settings import resolve
+from sources.braze.users import ProfileRequest
 
 BARE_SQL = Path(__file__).with_name("bare_profiles.sql")
 SIDES = ("connector", "normalizer", "bare")
@@ -187,27 +187,27 @@ def profile(number: int, chance: random.Random) -> dict[str, Any]:
     }
 
 
-class Feed:
-    """What dlt's side of the connector asks of an `Extraction`, with the parcels of one file."""
+class Feed(Extraction):
+    """An extraction that brings the parcels of one file, and asks Braze for nothing."""
 
-    def __init__(self, parcels: Iterator[Parcel]) -> None:
+    def __init__(self, parcels: Iterator[Parcel], folder: Path) -> None:
+        settings = resolve(api_key="none", endpoint="http://127.0.0.1:9")
+        super().__init__(settings, open_client(settings), datetime.now(UTC), request=ProfileRequest(folder))
         self._parcels = parcels
-        self._waiting: Parcel | None = next(parcels, None)
-        self.cursors: dict[str, Any] = {}
-        self.known = Known()
-        self.failures: list[Any] = []
-        self.waits_for_commit = False
-        self.calendar = Calendar(datetime.now(UTC), ZoneInfo("UTC"), 30, None)
-        self.open_failures = OpenFailures()
-        self.request = True
+        self._waiting = next(parcels, None)
 
     @property
     def finished(self) -> bool:
         """Whether all was taken."""
         return self._waiting is None
 
+    @property
+    def waits_for_commit(self) -> bool:
+        """Never."""
+        return False
+
     def start(self, *_: Any) -> None:
-        """Begin."""
+        """Begin nothing."""
 
     def take(self, resource: str) -> Parcel | None:
         """Give the next parcel."""
@@ -228,7 +228,7 @@ def connector(source: Path, folder: Path, postgres: str | None = None) -> None:
     apply_loader_defaults()
     target = destination("postgres") if postgres else destination("duckdb", folder / "loaded.duckdb")
     pipeline = dlt.pipeline("bench", destination=target, dataset_name="braze", pipelines_dir=str(folder))
-    feed: Any = Feed(parcels())
+    feed = Feed(parcels(), folder)
     while not feed.finished:
         pipeline.run(DltSource(dlt.Schema("braze"), "braze", resources(feed, Chunk(CHUNK_ROWS), ["users"])))
 
