@@ -2,10 +2,12 @@
 
 import difflib
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import dlt
+from dlt.common.configuration import configspec
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.configuration.resolve import resolve_configuration
 from dlt.common.destination import Destination
@@ -28,6 +30,24 @@ DUCKDB_LIMITS: dict[str, Any] = {
     "threads": min(4, os.cpu_count() or 1),
     "preserve_insertion_order": False,
 }
+
+
+@configspec(init=False)
+class DuckDbFile(DuckDbCredentials):
+    """A DuckDB file named by its path. dlt's own credentials import all of SQLAlchemy to read and to show one."""
+
+    def parse_native_representation(self, native_value: Any) -> None:
+        """Take a path as it is, and leave everything else to dlt."""
+        if isinstance(native_value, str) and not re.match(_NO_PATH, native_value):
+            self.database = native_value
+        else:
+            super().parse_native_representation(native_value)
+
+    def __str__(self) -> str:
+        return f"duckdb:///{self.database}"
+
+
+_NO_PATH = r"\w+:|:"
 
 
 def destination(name: str, file: Path | None = None, read_only: bool = False) -> AnyDestination:
@@ -74,7 +94,7 @@ def _duckdb_credentials(made: AnyDestination, file: Path | None) -> DuckDbCreden
     setting = credentials_setting(made)
     try:
         configured = resolve_configuration(
-            DuckDbCredentials(),
+            DuckDbFile(),
             sections=("destination", made.destination_name),
             explicit_value=str(file) if file else None,
         )

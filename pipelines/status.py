@@ -1,9 +1,10 @@
 """`braze-elt status`: how the last runs went and how fresh the tables are."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import click
 import dlt
@@ -14,14 +15,18 @@ from destinations.errors import DestinationError
 from destinations.reading import query, table_counts
 from pipelines.job import PIPELINE, make_pipeline
 from pipelines.terminal import stdout
+from sources.braze.planning import RECHECK_DAYS
 from sources.braze.tables import TABLES
+from sources.braze.windows import ONE_DAY
 
 RUNS = 10
 _LAST_RUNS = f"""
     SELECT run_id, command, status, started_at, finished_at, requests, retries, rate_limited, "rows", failures
     FROM sync_runs ORDER BY started_at DESC LIMIT {RUNS}
 """
-_LAST_GOOD_RUN = "SELECT max(finished_at) AS finished_at FROM sync_runs WHERE status IN ('ok', 'partial')"
+_LAST_GOOD_RUN = """
+    SELECT max(finished_at) AS finished_at FROM sync_runs WHERE command = 'sync' AND status IN ('ok', 'partial')
+"""
 _OPEN_FAILURES = """
     SELECT resource, entity_id, start_date, end_date, status, message, failed_at
     FROM sync_failures WHERE resolved_at IS NULL ORDER BY failed_at DESC
@@ -32,8 +37,9 @@ _OPEN_FAILURES = """
 class Status:
     """What `status` says.
 
-    `freshness` is the newest day per table; `behind` counts entities by resource whose
-    newest day is older than their table's; `age_hours` is the time since the last run that loaded.
+    `freshness` is the newest day per table; `behind` counts entities by resource that are still listed and lack days;
+    `age_hours` is the time since the last sync that loaded, `late` names the tables that a sync always brings up to
+    date and the hours since their newest day ended.
     """
 
     runs: list[dict[str, Any]]
@@ -41,33 +47,59 @@ class Status:
     behind: dict[str, int]
     failures: list[dict[str, Any]]
     age_hours: float | None
+    late: dict[str, float]
+
+    def older_than(self, hours: float) -> bool:
+        """Whether the last sync or anything it should have loaded is older."""
+        return self.age_hours is None or max(self.age_hours, *self.late.values(), 0.0) > hours
 
 
-def run_status(destination: str, dataset: str, output: str, max_age_hours: float | None) -> int:
-    """Print the status; 3 if the last run that loaded is older than `max_age_hours`, 0 otherwise."""
+def run_status(
+    destination: str, dataset: str, output: str, max_age_hours: float | None, now: datetime | None = None
+) -> int:
+    """Print the status; 3 if anything that a sync loads is older than `max_age_hours` at `now`, 0 otherwise."""
     pipeline = make_pipeline(PIPELINE, dataset, destination)
-    status = read_status(pipeline, datetime.now(tz=UTC))
+    status = read_status(pipeline, (now or datetime.now(tz=UTC)).astimezone(_zone()))
     if output == "json":
         click.echo(orjson.dumps(asdict(status), default=str, option=orjson.OPT_INDENT_2).decode())
     else:
         _print(status)
-    too_old = max_age_hours is not None and (status.age_hours is None or status.age_hours > max_age_hours)
-    return 3 if too_old else 0
+    return 3 if max_age_hours is not None and status.older_than(max_age_hours) else 0
+
+
+def _zone() -> ZoneInfo:
+    """The workspace's zone; `status` needs no other setting of the source, and no key."""
+    return ZoneInfo(dlt.config.get("sources.braze.time_zone", str) or "UTC")
 
 
 def read_status(pipeline: dlt.Pipeline, now: datetime) -> Status:
-    """Read the ledger and the newest days from the warehouse."""
+    """Read the ledger and the newest days from the warehouse; `now` is in the workspace's zone."""
     counts = table_counts(pipeline)
     if "sync_runs" not in counts:
         raise DestinationError("Nothing has been loaded here yet: run braze-elt sync.")
     finished = query(pipeline, _LAST_GOOD_RUN)[0]["finished_at"]
+    freshness = _freshness(pipeline, counts, now.date())
     return Status(
         runs=query(pipeline, _LAST_RUNS),
-        freshness=_freshness(pipeline, counts, now.date()),
+        freshness=freshness,
         behind=_behind(pipeline, counts),
         failures=query(pipeline, _OPEN_FAILURES) if "sync_failures" in counts else [],
         age_hours=(now - finished).total_seconds() / 3600 if finished else None,
+        late=_late(freshness, now),
     )
+
+
+_ALWAYS_CURRENT = frozenset({"kpi_daily", "session_daily", "event_daily", "purchase_daily"})
+"""Tables of the whole workspace: a row a day whatever happens in it, and asked for by every sync."""
+
+
+def _late(freshness: Iterable[Mapping[str, Any]], now: datetime) -> dict[str, float]:
+    late = {}
+    for row in freshness:
+        if row["table"] in _ALWAYS_CURRENT and row["newest"] and row["newest"] < now.date():
+            ended = datetime.combine(row["newest"] + ONE_DAY, time.min, now.tzinfo)
+            late[row["table"]] = (now - ended).total_seconds() / 3600
+    return late
 
 
 def _freshness(pipeline: dlt.Pipeline, counts: Mapping[str, int], today: date) -> list[dict[str, Any]]:
@@ -98,23 +130,42 @@ def _time_column(table: str) -> str | None:
     return times[0] if times and not table.startswith("sync_") else None
 
 
-_ENTITIES = {
-    "campaign_daily": "campaign_id",
-    "canvas_daily": "canvas_id",
-    "segment_daily": "segment_id",
-    "event_daily": "event",
-}
+@dataclass(frozen=True)
+class _Entities:
+    """Where the entities of a table with days are listed, and how many days they may lack by design."""
+
+    table: str
+    column: str
+    catalog: str
+    key: str = "id"
+    rest: int = 0
+
+
+_ENTITIES = (
+    _Entities("campaign_daily", "campaign_id", "campaigns", rest=RECHECK_DAYS),
+    _Entities("canvas_daily", "canvas_id", "canvases", rest=RECHECK_DAYS),
+    _Entities("segment_daily", "segment_id", "segments"),
+    _Entities("event_daily", "event", "events", key="name"),
+)
 
 
 def _behind(pipeline: dlt.Pipeline, counts: Mapping[str, int]) -> dict[str, int]:
+    """Entities by resource that the newest list names and that lack more days than those at rest may."""
     behind = {}
-    for table, entity in _ENTITIES.items():
-        if table in counts:
-            sql = f"""
-                SELECT count(*) AS entities FROM (SELECT {entity} FROM {table} GROUP BY {entity}
-                HAVING max(date) < (SELECT max(date) FROM {table})) AS late
-            """
-            behind[TABLES[table].resource] = int(query(pipeline, sql)[0]["entities"])
+    for entities in _ENTITIES:
+        if entities.table in counts and entities.catalog in counts:
+            newest = query(pipeline, f"SELECT max(date) AS day FROM {entities.table}")[0]["day"]
+            if newest:
+                sql = f"""
+                    SELECT count(*) AS entities FROM (
+                        SELECT {entities.column} FROM {entities.table} WHERE {entities.column} IN (
+                            SELECT {entities.key} FROM {entities.catalog}
+                            WHERE synced_at = (SELECT max(synced_at) FROM {entities.catalog})
+                        ) GROUP BY {entities.column}
+                        HAVING max(date) < DATE '{newest - timedelta(days=entities.rest)}'
+                    ) AS late
+                """
+                behind[TABLES[entities.table].resource] = int(query(pipeline, sql)[0]["entities"])
     return behind
 
 

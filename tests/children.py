@@ -54,6 +54,8 @@ def _within(
     folder: Path, settings: Mapping[str, str], log: Path, work: Callable[..., Any], arguments: tuple[Any, ...]
 ) -> None:
     os.chdir(folder)
+    for name in [name for name in os.environ if name.startswith(_SETTINGS)]:
+        del os.environ[name]
     os.environ.update(settings)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)

@@ -1,5 +1,6 @@
 """Fixtures for all tests: a private place for dlt, and the two warehouses."""
 
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -94,3 +95,14 @@ def s3() -> Iterator[Any]:
         client.create_bucket(Bucket="exports")
         yield client
     server.stop()
+
+
+@pytest.fixture(autouse=True)
+def loggers_as_found() -> Iterator[None]:
+    """The commands take the product's loggers over; the next test finds them untouched."""
+    yield
+    for name in ("sources", "destinations", "pipelines"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.setLevel(logging.NOTSET)
+        logger.propagate = True

@@ -18,8 +18,9 @@ from sources.braze.arrow import DELETED
 from sources.braze.client import Client
 from sources.braze.cursors import Cursors
 from sources.braze.extraction import Extraction
-from sources.braze.failures import Failure, OpenFailures
+from sources.braze.failures import Failure
 from sources.braze.packing import pack
+from sources.braze.resources import FAILURES, cursors_from_state, failures_from_state, section
 from sources.braze.settings import Settings, resolve
 from sources.braze.tables import TABLES
 from sources.braze.windows import Span
@@ -30,6 +31,7 @@ NOON = wall_time(12, 30)
 SMALL = {"campaigns": 8, "canvases": 3, "segments": 3, "cards": 2, "events": 3, "products": 2, "users": 1, "days": 60}
 """A workspace of every kind of entity, dormant, archived and draft ones among them."""
 SERIES = "campaign_series,canvas_series,segment_series,card_series,kpis,sessions,event_series,purchases"
+NONE_OPEN = '{"open": []}'
 Row = dict[str, Any]
 
 
@@ -81,7 +83,7 @@ class Nights:
         }
         self._stored: dict[str, dict[tuple[Any, ...], dict[tuple[Any, ...], Row]]] = {}
         self.state = "{}"
-        self.open = "[]"
+        self.open = NONE_OPEN
 
     def night(self, day: date | None = None, at: wall_time = NOON, select: str | None = None, **settings: Any) -> Night:
         """A sync on `day` (the sandbox's, which is moved there), at this time in the workspace's zone."""
@@ -103,24 +105,24 @@ class Nights:
         names = select.split(",") if select else default_names(resolved_settings)
         extraction = Extraction(resolved_settings, quick_client(resolved_settings, self.backoff), now, only, dry)
         extraction.run.known.filled.update(self._stored)
-        section = f"backfill {only.first}..{only.last}" if only else "cursors"
-        state = json.loads(self.state)
-        cursors = {name: Cursors.from_state(sections.get(section, {})) for name, sections in state.items()}
-        failures = OpenFailures(Failure.from_state(failure) for failure in json.loads(self.open))
+        state, failures = json.loads(self.state), failures_from_state({"resources": {FAILURES: json.loads(self.open)}})
+        cursors = cursors_from_state({"resources": state}, extraction)
         self.sandbox.log.reset()
         extraction.start(names, cursors, failures)
         killed = self._take(extraction, names, parcels)
         for name in names if not dry else ():
-            state.setdefault(name, {})[section] = extraction.run.cursors.setdefault(name, Cursors()).to_state()
+            state.setdefault(name, {})[section(extraction)] = extraction.run.cursors.setdefault(
+                name, Cursors()
+            ).to_state()
         if only and not (killed or dry or extraction.failures):
             for name in names:
-                state[name].pop(section)
+                state[name].pop(section(extraction))
         self.state = json.dumps(state)
         mended: list[Failure] = []
         if not (killed or dry):
             mended, still_open = failures.settle(now)
             still_open += extraction.failures
-            self.open = json.dumps([failure.to_state() for failure in still_open])
+            self.open = json.dumps({"open": [failure.to_state() for failure in still_open]})
         return Night(self.sandbox.log.requests, list(extraction.failures), mended, dict(extraction.run.planned))
 
     def _take(self, extraction: Extraction, names: Iterable[str], parcels: int | None) -> bool:
@@ -156,7 +158,8 @@ class Nights:
         for row in rows:
             if not row.pop(DELETED, None):
                 parent = tuple(row[column] for column in grain)
-                stored[parent][tuple(row[column] for column in table.key)] = row
+                present = {column: value for column, value in row.items() if value is not None}
+                stored[parent][tuple(row[column] for column in table.key)] = present
 
     @property
     def tables(self) -> dict[str, list[Row]]:

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from datetime import time as wall_time
 
 from sources.braze_sandbox import Sandbox, WorkspaceOptions
-from tests.nights import SERIES, Nights, differences
+from tests.nights import NONE_OPEN, SERIES, Nights, differences
 
 TODAY = date(2026, 2, 20)
 NIGHTS = 60
@@ -92,7 +92,7 @@ def test_sixty_nights() -> None:
             last = nights.night(TODAY + night * ONE_DAY, select=SERIES)
             assert last.failures == []
         assert failed > 5
-        assert nights.open == "[]"
+        assert nights.open == NONE_OPEN
         totals = sandbox.totals(sandbox.workspace.opened, sandbox.workspace.now().date())
         loaded = {
             name: [row for row in rows if row.get("campaign_id") not in fate.vanished]

@@ -153,7 +153,8 @@ def open_bucket(export_bucket: str) -> Bucket:
             " with a prefix behind it if there is one."
         )
     try:
-        files, root = fsspec.core.url_to_fs(export_bucket, use_listings_cache=False)
+        # A driver that fsspec kept from before would have the credentials and the endpoint of before.
+        files, root = fsspec.core.url_to_fs(export_bucket, use_listings_cache=False, skip_instance_cache=True)
     except ImportError:
         extra = _EXTRAS.get(scheme)
         cure = f": pip install 'braze-elt[{extra}]'." if extra else "."

@@ -3,7 +3,7 @@
 import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from http import HTTPStatus
 
@@ -25,6 +25,8 @@ from sources.braze.windows import Span
 
 FAILURES_IN_A_ROW = 20
 """Entities of one resource that may fail one after the other before the rest of it is left for the next run."""
+_LONG_ENOUGH = 2_000
+"""Characters of a message to which nothing more is added."""
 _ALWAYS = Span(date.min, date.max)
 _OPTIONAL = frozenset({"cards", "card_series"})
 """Newer workspaces have no News Feed: that it is not there is no failure."""
@@ -58,6 +60,7 @@ class Record:
         self._calendar = calendar
         self._began = time.monotonic()
         self._in_a_row: Counter[str] = Counter()
+        self._places: dict[tuple[str, str, Span, str], int] = {}
 
     async def guard(self, resources: Sequence[str], work: Awaitable[None]) -> None:
         """Await `work`; what fails it as a whole fails `resources`, and nothing else."""
@@ -81,22 +84,30 @@ class Record:
             self.fail(resource, ALL, None, error)
 
     def fail(self, resource: str, entity_id: str, span: Span | None, error: BrazeError) -> None:
-        """Record that `entity_id` could not be loaded for the days of `span` (None: no days were asked for)."""
+        """Record that `entity_id` could not be loaded for the days of `span` (None: no days were asked for).
+
+        What fails in several ways is one failure that names them all.
+        """
         days = span or Span(self._calendar.today, self._calendar.today)
-        self.progress[resource].failed += 1
-        self.failures.append(
-            Failure(
-                run_id=self._run_id,
-                resource=resource,
-                entity_id=entity_id,
-                start_date=days.first,
-                end_date=days.last,
-                endpoint=error.endpoint.path if error.endpoint else ALL,
-                status=error.status,
-                message=str(error),
-                failed_at=self._calendar.now + timedelta(seconds=time.monotonic() - self._began),
-            )
+        failure = Failure(
+            run_id=self._run_id,
+            resource=resource,
+            entity_id=entity_id,
+            start_date=days.first,
+            end_date=days.last,
+            endpoint=error.endpoint.path if error.endpoint else ALL,
+            status=error.status,
+            message=str(error),
+            failed_at=self._calendar.now + timedelta(seconds=time.monotonic() - self._began),
         )
+        place = self._places.setdefault((resource, entity_id, days, failure.endpoint), len(self.failures))
+        if place == len(self.failures):
+            self.progress[resource].failed += 1
+            self.failures.append(failure)
+            return
+        before = self.failures[place]
+        if failure.message not in before.message and len(before.message) < _LONG_ENOUGH:
+            self.failures[place] = replace(before, message=f"{before.message} {failure.message}")
 
     def fail_absent(self, resource: str, entity_id: str, absent: Span, endpoint: Endpoint) -> None:
         """Record that an answer lacks closed days, also when asked for again."""

@@ -19,10 +19,8 @@ from sources.braze.cursors import Cursors
 from sources.braze.export_jobs import Audience
 from sources.braze.extraction import Extraction
 from sources.braze.failures import Failure, OpenFailures
-from sources.braze.flatten import Row
 from sources.braze.model import Column, Table, Type
-from sources.braze.packing import pack
-from sources.braze.parcels import Parcel
+from sources.braze.parcels import PACKED_ROWS, Parcel
 from sources.braze.tables import RESOURCES, TABLES, tables_of
 from sources.braze.users import ProfileRequest
 
@@ -107,6 +105,8 @@ def _column_hint(table: Table, column: Column) -> TColumnSchema:
     }
     if column.type is Type.TIMESTAMP:
         hint["timezone"] = True
+    if not table.parent and column.name in (TABLES[table.name].parent or ()):
+        hint["merge_key"] = False  # the schema remembers it from loads that replaced the parent's rows
     if column.name == DELETED:
         hint["hard_delete"] = True
     return hint
@@ -117,9 +117,9 @@ def cursors_from_state(state: Any, extraction: Extraction) -> dict[str, Cursors]
 
     In another time zone days are other days: after the setting has changed everything is loaded anew.
     """
-    section, zone = _section(extraction), extraction.run.settings.zone.key
+    kept, zone = section(extraction), extraction.run.settings.zone.key
     return {
-        name: Cursors.from_state(resource_state.get(section, {}))
+        name: Cursors.from_state(resource_state.get(kept, {}))
         for name, resource_state in state.get("resources", {}).items()
         if resource_state.get(ZONE, zone) == zone
     }
@@ -136,7 +136,7 @@ def forget_backfill(extraction: Extraction, names: Iterable[str]) -> DltResource
 
     def forget() -> Iterator[None]:
         for name in names:
-            dlt.current.resource_state(name).pop(_section(extraction), None)
+            dlt.current.resource_state(name).pop(section(extraction), None)
         yield None
 
     return dlt.resource(forget, name="backfill_completed")
@@ -159,7 +159,7 @@ def _describe(table: Table, name: str) -> str:
     return TOMBSTONE.description if name == DELETED else describe_discovered(name)
 
 
-def _section(extraction: Extraction) -> str:
+def section(extraction: Extraction) -> str:
     """Where in a resource's state the cursors are: backfills keep their own and leave the nightly ones alone."""
     only = extraction.run.calendar.only
     return f"backfill {only.first}..{only.last}" if only else "cursors"
@@ -242,8 +242,7 @@ class _Writer:
         self._waiting: dict[str, list[pa.Table]] = defaultdict(list)
         self._shapes: dict[str, Table] = {}
         self._waiting_rows = 0
-        self._plain: dict[str, list[Row]] = defaultdict(list)
-        self._parents: list[Row] = []
+        self._plain = Parcel()
         self._hinted: dict[str, Table] = {}
 
     def add(self, parcel: Parcel) -> Iterator[DataItemWithMeta]:
@@ -259,9 +258,9 @@ class _Writer:
         self._chunk.loads(parcel)
         for name, table in parcel.tables.items():
             self._waiting[name].append(table)
-        for name, rows in parcel.plain.items():
-            self._plain[name] += rows
-        self._parents += parcel.parents
+        self._plain.gather(parcel)
+        if self._plain.rows >= PACKED_ROWS:
+            self._pack()
         self._waiting_rows += parcel.rows
         self._chunk.rows += parcel.rows
         if self._waiting_rows >= BATCH_ROWS:
@@ -271,13 +270,15 @@ class _Writer:
         yield from self._write()
         if self._moved:
             state = dlt.current.resource_state()
-            state[_section(self._extraction)] = self._cursors.to_state()
-            state[ZONE] = self._extraction.run.settings.zone.key
+            zone = self._extraction.run.settings.zone.key
+            if state.get(ZONE, zone) != zone:
+                state.clear()  # what other runs have loaded was loaded by other days
+            state[section(self._extraction)] = self._cursors.to_state()
+            state[ZONE] = zone
 
     def _write(self) -> Iterator[DataItemWithMeta]:
         known = self._extraction.run.known
-        for name, packed in pack(self._plain, self._parents, known).items():
-            self._waiting[name].append(packed)
+        self._pack()
         for name, tables in self._waiting.items():
             table = self._shapes.get(name, TABLES[name])
             # Tables with a shape of their own come from DuckDB, cleaned and in one piece.
@@ -287,9 +288,13 @@ class _Writer:
             self._chunk.tables[name] += item.num_rows - removed
             yield self._marked(table, item)
         self._waiting.clear()
-        self._plain.clear()
-        self._parents.clear()
         self._waiting_rows = 0
+
+    def _pack(self) -> None:
+        self._plain.pack(self._extraction.run.known)
+        for name, packed in self._plain.tables.items():
+            self._waiting[name].append(packed)
+        self._plain = Parcel()
 
     def _marked(self, table: Table, item: pa.Table) -> DataItemWithMeta:
         if self._hinted.get(table.name) == table:

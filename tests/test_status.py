@@ -1,0 +1,78 @@
+"""What a monitor asks: how the last runs went, how old everything is, who lacks days, what failed."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pipelines.job import PIPELINE, Job, make_pipeline
+from pipelines.run import run
+from pipelines.status import Status, read_status, run_status
+from sources.braze.windows import Span
+from sources.braze_sandbox import Sandbox, WorkspaceOptions
+from tests.nights import NOON, quick_client
+from tests.workspaces import configure
+
+TODAY = date(2026, 3, 20)
+SELECT = "campaigns,campaign_series,kpis"
+SIZES = {"campaigns": 3, "canvases": 0, "segments": 0, "cards": 0, "events": 0, "products": 0, "users": 0, "days": 40}
+
+
+def at(day: date) -> datetime:
+    return datetime.combine(day, NOON, UTC)
+
+
+def night(sandbox: Sandbox, day: date, select: str = SELECT, only: Span | None = None) -> int:
+    sandbox.set(today=day)
+    return run(Job("backfill" if only else "sync", select, now=at(day), only=only, client=quick_client))
+
+
+def status(now: datetime) -> Status:
+    return read_status(make_pipeline(PIPELINE, "braze", "duckdb"), now)
+
+
+def exit_code(now: datetime, hours: float) -> int:
+    return run_status("duckdb", "braze", "json", hours, now)
+
+
+@pytest.fixture
+def sandbox(monkeypatch: pytest.MonkeyPatch, workplace: Path) -> Iterator[Sandbox]:
+    with Sandbox(WorkspaceOptions(today=TODAY, campaign_shapes=("email",), **SIZES)) as sandbox:
+        configure(monkeypatch, sandbox, start_date=sandbox.workspace.opened, time_zone="UTC", api_key="key")
+        yield sandbox
+
+
+def test_the_age_of_everything(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run of a part, a backfill or a failing endpoint must not make the rest look fresh."""
+    assert night(sandbox, TODAY) == 0
+    capsys.readouterr()
+    assert exit_code(at(TODAY) + timedelta(hours=5), 6) == 0
+    assert json.loads(capsys.readouterr().out)["late"] == {}
+    assert exit_code(at(TODAY) + timedelta(hours=7), 6) == 3
+    tomorrow = TODAY + timedelta(days=1)
+    night(sandbox, tomorrow, only=Span(TODAY, tomorrow))
+    assert exit_code(at(tomorrow) + timedelta(hours=1), 6) == 3, "a backfill is no sync"
+    sandbox.fail("/kpi/dau/data_series", "500")
+    assert night(sandbox, TODAY + timedelta(days=3)) == 3
+    late = status(at(TODAY + timedelta(days=3))).late
+    assert set(late) == {"kpi_daily"}
+    assert exit_code(at(TODAY + timedelta(days=3)), 30) == 3
+
+
+def test_who_lacks_days_and_what_failed(sandbox: Sandbox) -> None:
+    """An entity that fails for longer than one may rest is behind; one that vanished is not."""
+    assert night(sandbox, TODAY) == 0
+    assert status(at(TODAY)).behind == {"campaign_series": 0}
+    failing, vanished, _ = sandbox.workspace.campaigns
+    sandbox.fail("/campaigns/data_series", "500", {"campaign_id": failing})
+    sandbox.workspace.remove("campaign", vanished)
+    now = TODAY + timedelta(days=9)
+    assert night(sandbox, now) == 3
+    found = status(at(now))
+    assert found.behind == {"campaign_series": 1}
+    assert [(row["resource"], row["entity_id"], row["status"]) for row in found.failures] == [
+        ("campaign_series", failing, 500)
+    ]
+    assert [row["status"] for row in found.runs] == ["partial", "ok"]
