@@ -1,8 +1,5 @@
 """Profiles from JSON lines on disk to committed tables: the connector, dlt's normalizer, bare DuckDB SQL.
 
-    python -m tests.benchmarks.bench_profiles [--profiles 100000] [--rounds 3] [--postgres URL]
-        [--memory 50000 500000]
-
 Every measurement is a process of its own, the sides take turns, and medians are reported. Sides:
 
 - `connector`: the file through shredder, parcels and dlt (merge) into a new DuckDB file, or an empty Postgres dataset
@@ -15,13 +12,11 @@ import json
 import os
 import random
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,18 +25,14 @@ import dlt
 import duckdb
 import orjson
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
-from dlt.extract import DltSource
 
 from destinations.factory import DUCKDB_LIMITS, destination
 from destinations.settings import apply_loader_defaults
-from pipelines.job import CHUNK_ROWS
-from sources.braze import open_client
-from sources.braze.extraction import Extraction
 from sources.braze.parcels import Parcel
 from sources.braze.profiles import ProfileShredder
-from sources.braze.resources import Chunk, resources
-from sources.braze.settings import resolve
-from sources.braze.users import ProfileRequest
+from tests import postgres
+from tests.benchmarks.feeding import load
+from tests.benchmarks.measuring import median, print_table
 
 BARE_SQL = Path(__file__).with_name("bare_profiles.sql")
 SIDES = ("connector", "normalizer", "bare")
@@ -187,34 +178,6 @@ def profile(number: int, chance: random.Random) -> dict[str, Any]:
     }
 
 
-class Feed(Extraction):
-    """An extraction that brings the parcels of one file, and asks Braze for nothing."""
-
-    def __init__(self, parcels: Iterator[Parcel], folder: Path) -> None:
-        settings = resolve(api_key="none", endpoint="http://127.0.0.1:9")
-        super().__init__(settings, open_client(settings), datetime.now(UTC), request=ProfileRequest(folder))
-        self._parcels = parcels
-        self._waiting = next(parcels, None)
-
-    @property
-    def finished(self) -> bool:
-        """Whether all was taken."""
-        return self._waiting is None
-
-    @property
-    def waits_for_commit(self) -> bool:
-        """Never."""
-        return False
-
-    def start(self, *_: Any) -> None:
-        """Begin nothing."""
-
-    def take(self, resource: str) -> Parcel | None:
-        """Give the next parcel."""
-        parcel, self._waiting = self._waiting, next(self._parcels, None)
-        return parcel
-
-
 def connector(source: Path, folder: Path, postgres: str | None = None) -> None:
     """Load as `braze-elt sync` does: shredder, parcels, dlt resources, destination."""
 
@@ -228,9 +191,7 @@ def connector(source: Path, folder: Path, postgres: str | None = None) -> None:
     apply_loader_defaults()
     target = destination("postgres") if postgres else destination("duckdb", folder / "loaded.duckdb")
     pipeline = dlt.pipeline("bench", destination=target, dataset_name="braze", pipelines_dir=str(folder))
-    feed = Feed(parcels(), folder)
-    while not feed.finished:
-        pipeline.run(DltSource(dlt.Schema("braze"), "braze", resources(feed, Chunk(CHUNK_ROWS), ["users"])))
+    load(pipeline, "users", parcels(), folder)
 
 
 def normalizer(source: Path, folder: Path) -> None:
@@ -286,49 +247,56 @@ def measured(side: str, source: Path, postgres: str | None = None) -> tuple[floa
     return seconds, cpu, peak
 
 
-def compare(profiles: int, rounds: int, postgres: str | None, sides: tuple[str, ...]) -> None:
-    """Print the table of medians."""
-    with tempfile.TemporaryDirectory() as folder:
+def compare(profiles: int, rounds: int) -> None:
+    """Print what the sides take for so many profiles, and the connector into Postgres."""
+    with tempfile.TemporaryDirectory() as folder, postgres.server() as server:
         source = Path(folder) / "profiles.ndjson"
         generate(source, profiles)
         megabytes = source.stat().st_size / 1e6
-        named: list[tuple[str, str, str | None]] = [(side, side, None) for side in sides]
-        if postgres:
-            named.append(("connector, Postgres", "connector", postgres))
-        runs: dict[str, list[tuple[float, float, float]]] = {name: [] for name, _, _ in named}
+        runs: dict[str, list[tuple[float, float, float]]] = {name: [] for name in (*SIDES, "connector, Postgres")}
         for _ in range(rounds):
-            for name, side, url in named:
-                runs[name].append(measured(side, source, url))
-    medians = {
-        name: [statistics.median(values) for values in zip(*measures, strict=True)] for name, measures in runs.items()
-    }
-    print(f"{profiles:,} profiles, {megabytes:,.0f} MB, median of {rounds}")
-    print("| side | seconds | CPU seconds | profiles/s | MB/s | peak MB | of connector: time | CPU |")
-    print("|---|---|---|---|---|---|---|---|")
-    for name, (seconds, cpu, peak) in medians.items():
-        rates = f"{profiles / seconds:,.0f} | {megabytes / seconds:.0f}"
-        ratios = f"{seconds / medians['connector'][0]:.2f} | {cpu / medians['connector'][1]:.2f}"
-        print(f"| {name} | {seconds:.1f} | {cpu:.1f} | {rates} | {peak:.0f} | {ratios} |")
+            for side in SIDES:
+                runs[side].append(measured(side, source))
+            with postgres.database(server) as url:
+                runs["connector, Postgres"].append(measured("connector", source, url))
+    medians = {name: [median(values) for values in zip(*some, strict=True)] for name, some in runs.items()}
+    rows = [
+        (
+            name,
+            f"{seconds:.1f}",
+            f"{cpu:.1f}",
+            f"{profiles / seconds:,.0f}",
+            f"{megabytes / seconds:.0f}",
+            f"{peak:.0f}",
+            f"{seconds / medians['connector'][0]:.2f}",
+            f"{cpu / medians['connector'][1]:.2f}",
+        )
+        for name, (seconds, cpu, peak) in medians.items()
+    ]
+    head = ("side", "seconds", "CPU s", "profiles/s", "MB/s", "peak MB", "of connector: time", "CPU")
+    print_table(f"{profiles:,} profiles, {megabytes:,.0f} MB, median of {rounds}", head, rows)
+
+
+def grown(sizes: tuple[int, ...]) -> None:
+    """Print the connector's peak memory for so many profiles."""
+    rows = []
+    for profiles in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "profiles.ndjson"
+            generate(source, profiles)
+            seconds, _, peak = measured("connector", source)
+            rows.append((f"{profiles:,}", f"{seconds:.0f}", f"{peak:.0f}"))
+    print_table("Memory of a load of profiles", ("profiles", "seconds", "peak MB"), rows)
 
 
 def main() -> None:
-    """Run the benchmark."""
+    """Run one side; `tests.benchmarks` runs all of them."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--profiles", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--side", choices=SIDES, required=True)
+    parser.add_argument("--source", type=Path, required=True)
     parser.add_argument("--postgres")
-    parser.add_argument("--sides", default=",".join(SIDES))
-    parser.add_argument("--memory", type=int, nargs="*", default=[])
-    parser.add_argument("--side", choices=SIDES)
-    parser.add_argument("--source", type=Path)
     given = parser.parse_args()
-    if given.side:
-        print(json.dumps(one(given.side, given.source, given.postgres)))
-        return
-    if given.rounds:
-        compare(given.profiles, given.rounds, given.postgres, tuple(given.sides.split(",")))
-    for profiles in given.memory:
-        compare(profiles, 1, None, ("connector",))
+    print(json.dumps(one(given.side, given.source, given.postgres)))
 
 
 if __name__ == "__main__":
