@@ -40,6 +40,7 @@ class Chunk:
         self.rows = 0
         self.tables: Counter[str] = Counter()
         self.open: set[str] = set()
+        self.keeps_failures = False
         self.settled = False
         self._on_commit: list[Callable[[], None]] = []
 
@@ -191,6 +192,8 @@ def _rows(extraction: Extraction, chunk: Chunk, resource: str) -> Iterator[DataI
             yield from writer.add(parcel)
     yield from writer.flush()
     chunk.open.discard(resource)
+    if not (chunk.open or chunk.keeps_failures):
+        yield from _failure_rows(extraction, chunk)  # nobody selected `sync_failures`: they are kept all the same
 
 
 def exports_folder(pipeline: dlt.Pipeline) -> Path:
@@ -304,16 +307,22 @@ class _Writer:
 
 
 def _failures(extraction: Extraction, chunk: Chunk) -> Iterator[DataItemWithMeta | None]:
-    """Rows of `sync_failures`: what failed since the last chunk and, at the end, what was mended."""
+    """The resource of `sync_failures`, which waits for all others."""
+    chunk.keeps_failures = True
     yield None
     yield None
     while chunk.open:
         yield None
+    yield from _failure_rows(extraction, chunk)
+
+
+def _failure_rows(extraction: Extraction, chunk: Chunk) -> Iterator[DataItemWithMeta]:
+    """Rows of `sync_failures`: what failed since the last chunk and, at the end, what was mended."""
     earlier = extraction.run.record.open_failures
     chunk.settled = extraction.finished
     known = dict.fromkeys(extraction.failures)
     resolved, still_open = earlier.settle(extraction.run.calendar.now) if chunk.settled else ([], earlier.all())
-    dlt.current.resource_state()["open"] = [failure.to_state() for failure in (*still_open, *known)]
+    dlt.current.resource_state(FAILURES)["open"] = [failure.to_state() for failure in (*still_open, *known)]
     rows = [failure.row() for failure in (*known, *resolved)]
     yield from _missing_tables([TABLES[FAILURES]])
     if rows:
