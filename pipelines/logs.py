@@ -22,6 +22,23 @@ class JsonFormatter(logging.Formatter):
         return orjson.dumps(line).decode()
 
 
+class OneLine(logging.Filter):
+    """Hands dlt's records to `handler`, the errors in them as a line: what a warehouse refuses needs no traceback."""
+
+    def __init__(self, handler: logging.Handler) -> None:
+        super().__init__()
+        self._handler = handler
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Take the record over: dlt's own handlers do not see it."""
+        words = record.getMessage().partition("\n")[0]
+        if record.exc_info and record.exc_info[1]:
+            words += f": {str(record.exc_info[1]).partition(chr(10))[0]}"
+        record.msg, record.args, record.exc_info, record.exc_text = words, None, None, None
+        self._handler.handle(record)
+        return False
+
+
 def configure_logging(log_format: str) -> None:
     """Send the logs of this product to stderr, in `text` or `json`; dlt's only when something is wrong."""
     handler = logging.StreamHandler(sys.stderr)
@@ -31,4 +48,6 @@ def configure_logging(log_format: str) -> None:
         logger.handlers[:] = [handler]
         logger.setLevel(logging.INFO)
         logger.propagate = False
-    logging.getLogger("dlt").setLevel(logging.ERROR)
+    dlt = logging.getLogger("dlt")
+    dlt.setLevel(logging.ERROR)
+    dlt.filters[:] = [OneLine(handler)]

@@ -29,6 +29,7 @@ from sources.braze_sandbox import Sandbox, WorkspaceOptions
 from tests.loopback import Loopback, Received, Reply
 from tests.nights import NOON, quick_client
 from tests.test_cli import braze_elt, sentence
+from tests.workspaces import files_with
 
 ZONE = "America/New_York"
 FIRST = date(2026, 3, 20)
@@ -303,6 +304,8 @@ def test_neither_key_nor_webhook_nor_profiles_are_told(nights: dict[str, Publish
         told = [night.output, night.summary, night.metrics, *(request.body.decode() for request in night.alerts)]
         for secret in (KEY, TOKEN, WRONG_KEY):
             assert not [text for text in told if secret in text], (name, secret)
+    for secret in (KEY, TOKEN, WRONG_KEY):
+        assert files_with(Path.cwd(), secret) == [], "nor kept in a file"
 
 
 def test_settings_that_are_wrong_are_told_as_well(nights: dict[str, Published], company: Company) -> None:

@@ -13,11 +13,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import dlt
 import pytest
 import sqlalchemy
 
 from pipelines.job import Job
 from pipelines.run import run
+from sources.braze import braze
 from sources.braze.model import Column, Type
 from sources.braze.tables import TABLES, tables_of
 from sources.braze_sandbox import Sandbox
@@ -359,9 +361,26 @@ def test_the_source_runs_in_a_script_with_settings_from_dlts_files(workplace: Pa
         own = Warehouse("duckdb", str(workplace / "own.duckdb"))
         totals = sandbox.totals(START, TODAY)
         assert {path.split("/")[1] for path in sandbox.log.paths} == {"campaigns"}
+        assert {Path(file).name for file in files_with(workplace, API_KEY)} == {"secrets.toml"}
         daily = {name: totals[name] for name in ("campaign_daily", "campaign_message_daily")}
         assert differences(own, daily) == {}
         assert doubled(own) == orphans(own) == without_load(own) == []
+
+
+def test_a_script_that_selects_no_failures_keeps_them_all_the_same(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Warehouse("duckdb", str(workplace / "own.duckdb"))
+    with workspace(campaigns=2) as sandbox:
+        configure(monkeypatch, sandbox)
+        campaign = next(iter(sandbox.workspace.campaigns))
+        sandbox.fail("/campaigns/data_series", "400", {"campaign_id": campaign})
+        for resolved in (False, True):
+            pipeline = dlt.pipeline("own", destination=dlt.destinations.duckdb(own.credentials), dataset_name="braze")
+            pipeline.run(braze(now=NOW).with_resources("campaigns", "campaign_series"))
+            failures = own.query("SELECT entity_id, resolved_at IS NOT NULL FROM braze.sync_failures")
+            assert failures == [(campaign, resolved)]
+            sandbox.mend()
 
 
 def test_dlts_own_command_line_knows_the_pipeline(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

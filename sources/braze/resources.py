@@ -19,10 +19,8 @@ from sources.braze.cursors import Cursors
 from sources.braze.export_jobs import Audience
 from sources.braze.extraction import Extraction
 from sources.braze.failures import Failure, OpenFailures
-from sources.braze.flatten import Row
 from sources.braze.model import Column, Table, Type
-from sources.braze.packing import pack
-from sources.braze.parcels import Parcel
+from sources.braze.parcels import PACKED_ROWS, Parcel
 from sources.braze.tables import RESOURCES, TABLES, tables_of
 from sources.braze.users import ProfileRequest
 
@@ -42,6 +40,7 @@ class Chunk:
         self.rows = 0
         self.tables: Counter[str] = Counter()
         self.open: set[str] = set()
+        self.keeps_failures = False
         self.settled = False
         self._on_commit: list[Callable[[], None]] = []
 
@@ -193,6 +192,8 @@ def _rows(extraction: Extraction, chunk: Chunk, resource: str) -> Iterator[DataI
             yield from writer.add(parcel)
     yield from writer.flush()
     chunk.open.discard(resource)
+    if not (chunk.open or chunk.keeps_failures):
+        yield from _failure_rows(extraction, chunk)  # nobody selected `sync_failures`: they are kept all the same
 
 
 def exports_folder(pipeline: dlt.Pipeline) -> Path:
@@ -244,8 +245,7 @@ class _Writer:
         self._waiting: dict[str, list[pa.Table]] = defaultdict(list)
         self._shapes: dict[str, Table] = {}
         self._waiting_rows = 0
-        self._plain: dict[str, list[Row]] = defaultdict(list)
-        self._parents: list[Row] = []
+        self._plain = Parcel()
         self._hinted: dict[str, Table] = {}
 
     def add(self, parcel: Parcel) -> Iterator[DataItemWithMeta]:
@@ -261,9 +261,9 @@ class _Writer:
         self._chunk.loads(parcel)
         for name, table in parcel.tables.items():
             self._waiting[name].append(table)
-        for name, rows in parcel.plain.items():
-            self._plain[name] += rows
-        self._parents += parcel.parents
+        self._plain.gather(parcel)
+        if self._plain.rows >= PACKED_ROWS:
+            self._pack()
         self._waiting_rows += parcel.rows
         self._chunk.rows += parcel.rows
         if self._waiting_rows >= BATCH_ROWS:
@@ -281,18 +281,23 @@ class _Writer:
 
     def _write(self) -> Iterator[DataItemWithMeta]:
         known = self._extraction.run.known
-        for name, packed in pack(self._plain, self._parents, known).items():
-            self._waiting[name].append(packed)
+        self._pack()
         for name, tables in self._waiting.items():
             table = self._shapes.get(name, TABLES[name])
-            item = conform(table, union(tables), known.types[name])
+            # Tables with a shape of their own come from DuckDB, cleaned and in one piece.
+            united = tables[0] if name in self._shapes and len(tables) == 1 else union(tables)
+            item = conform(table, united, known.types[name])
             removed = pc.sum(item.column(DELETED)).as_py() or 0 if DELETED in item.column_names else 0
             self._chunk.tables[name] += item.num_rows - removed
             yield self._marked(table, item)
         self._waiting.clear()
-        self._plain.clear()
-        self._parents.clear()
         self._waiting_rows = 0
+
+    def _pack(self) -> None:
+        self._plain.pack(self._extraction.run.known)
+        for name, packed in self._plain.tables.items():
+            self._waiting[name].append(packed)
+        self._plain = Parcel()
 
     def _marked(self, table: Table, item: pa.Table) -> DataItemWithMeta:
         if self._hinted.get(table.name) == table:
@@ -302,16 +307,22 @@ class _Writer:
 
 
 def _failures(extraction: Extraction, chunk: Chunk) -> Iterator[DataItemWithMeta | None]:
-    """Rows of `sync_failures`: what failed since the last chunk and, at the end, what was mended."""
+    """The resource of `sync_failures`, which waits for all others."""
+    chunk.keeps_failures = True
     yield None
     yield None
     while chunk.open:
         yield None
+    yield from _failure_rows(extraction, chunk)
+
+
+def _failure_rows(extraction: Extraction, chunk: Chunk) -> Iterator[DataItemWithMeta]:
+    """Rows of `sync_failures`: what failed since the last chunk and, at the end, what was mended."""
     earlier = extraction.run.record.open_failures
     chunk.settled = extraction.finished
     known = dict.fromkeys(extraction.failures)
     resolved, still_open = earlier.settle(extraction.run.calendar.now) if chunk.settled else ([], earlier.all())
-    dlt.current.resource_state()["open"] = [failure.to_state() for failure in (*still_open, *known)]
+    dlt.current.resource_state(FAILURES)["open"] = [failure.to_state() for failure in (*still_open, *known)]
     rows = [failure.row() for failure in (*known, *resolved)]
     yield from _missing_tables([TABLES[FAILURES]])
     if rows:

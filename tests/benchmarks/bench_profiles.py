@@ -1,13 +1,10 @@
 """Profiles from JSON lines on disk to committed tables: the connector, dlt's normalizer, bare DuckDB SQL.
 
-    python -m tests.benchmarks.bench_profiles [--profiles 100000] [--rounds 3] [--postgres URL]
-        [--memory 50000 500000]
-
 Every measurement is a process of its own, the sides take turns, and medians are reported. Sides:
 
-- `connector`: the shredder's groups through dlt (merge) into a new DuckDB file, or an empty Postgres dataset
+- `connector`: the file through shredder, parcels and dlt (merge) into a new DuckDB file, or an empty Postgres dataset
 - `normalizer`: the same lines as dicts through dlt's own JSON normalizer, as Parquet into a new DuckDB file
-- `bare`: DuckDB reads the file with the field types given and creates the same tables, typed, in a new file
+- `bare`: the same typed tables by DuckDB alone, with the hand-written SQL of `bare_profiles.sql`
 """
 
 import argparse
@@ -15,17 +12,29 @@ import json
 import os
 import random
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import dlt
+import duckdb
 import orjson
+from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
+from destinations.factory import DUCKDB_LIMITS, destination
+from destinations.settings import apply_loader_defaults
+from sources.braze.parcels import Parcel
+from sources.braze.profiles import ProfileShredder
+from tests import postgres
+from tests.benchmarks.feeding import load
+from tests.benchmarks.measuring import median, print_table
+
+BARE_SQL = Path(__file__).with_name("bare_profiles.sql")
 SIDES = ("connector", "normalizer", "bare")
 
 
@@ -170,111 +179,46 @@ def profile(number: int, chance: random.Random) -> dict[str, Any]:
 
 
 def connector(source: Path, folder: Path, postgres: str | None = None) -> None:
-    """Load through the shredder and dlt."""
-    import dlt
+    """Load as `braze-elt sync` does: shredder, parcels, dlt resources, destination."""
 
-    from sources.braze.model import Table
-    from sources.braze.profile_tables import TOMBSTONE
-    from sources.braze.profiles import ProfileShredder
-
-    def hints(table: Table) -> Any:
-        columns: Any = {column.name: {"data_type": str(column.type)} for column in table.columns}
-        if TOMBSTONE in columns:
-            columns[TOMBSTONE]["hard_delete"] = True
-        return dlt.mark.make_hints(
-            table_name=table.name,
-            primary_key=table.key,
-            merge_key=table.parent,
-            columns=columns,
-            write_disposition={"disposition": "merge", "strategy": "delete-insert", "deduplicated": True},
-        )
-
-    @dlt.resource(name="users")
-    def profiles() -> Iterator[Any]:
-        known: set[str] = set()
+    def parcels() -> Iterator[Parcel]:
         with ProfileShredder(folder / "work") as shredder:
             for group in shredder.groups([source]):
-                for table, rows in group.tables:
-                    first = table.name not in known
-                    known.add(table.name)
-                    marked = dlt.mark.with_hints(rows, hints(table), create_table_variant=True)
-                    yield marked if first else dlt.mark.with_table_name(rows, table.name)
+                tables = {table.name: rows for table, rows in group.tables if rows.num_rows}
+                yield Parcel(tables, shapes={table.name: table for table, _ in group.tables})
 
-    if postgres:
-        destination: Any = dlt.destinations.postgres(postgres, preferred_loader_file_format="csv")
-    else:
-        destination = dlt.destinations.duckdb(_duckdb_credentials(folder), preferred_loader_file_format="parquet")
-    _pipeline(folder, destination).run(profiles())
+    os.environ |= {"DESTINATION__POSTGRES__CREDENTIALS": postgres} if postgres else {}
+    apply_loader_defaults()
+    target = destination("postgres") if postgres else destination("duckdb", folder / "loaded.duckdb")
+    pipeline = dlt.pipeline("bench", destination=target, dataset_name="braze", pipelines_dir=str(folder))
+    load(pipeline, "users", parcels(), folder)
 
 
 def normalizer(source: Path, folder: Path) -> None:
-    """Load dicts through dlt's normalizer."""
-    import dlt
+    """Load dicts through dlt's normalizer, with the loader settings and limits that the connector has."""
 
     @dlt.resource(name="users", primary_key="braze_id", write_disposition="merge")
     def profiles() -> Iterator[Any]:
         with source.open("rb") as lines:
-            batch = []
-            for line in lines:
-                batch.append(orjson.loads(line))
-                if len(batch) == 1000:
-                    yield batch
-                    batch = []
-            yield batch
+            while batch := [orjson.loads(line) for line in islice(lines, 1000)]:
+                yield batch
 
-    destination = dlt.destinations.duckdb(_duckdb_credentials(folder), preferred_loader_file_format="parquet")
-    _pipeline(folder, destination).run(profiles())
+    apply_loader_defaults()
+    credentials = DuckDbCredentials(str(folder / "loaded.duckdb"))
+    credentials.global_config = DUCKDB_LIMITS
+    target = dlt.destinations.duckdb(credentials, preferred_loader_file_format="parquet")
+    dlt.pipeline("bench", destination=target, dataset_name="braze", pipelines_dir=str(folder)).run(profiles())
 
 
 def bare(source: Path, folder: Path) -> None:
-    """Create the same tables from the file with nothing but DuckDB."""
-    import duckdb
-
-    from sources.braze import profile_sql as sql
-    from sources.braze.pii import PiiRules, install_hmac
-    from sources.braze.profile_tables import PROFILE_LISTS, USERS
-
-    rules = PiiRules()
+    """Create the tables by hand-written SQL that trusts every field's type and keeps no promise beyond."""
     with duckdb.connect(str(folder / "bare.duckdb"), config={"temp_directory": str(folder)}) as connection:
         connection.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = false")
-        for macro in sql.MACROS:
-            connection.execute(macro)
-        install_hmac(connection, b"")
-        connection.execute(
-            f"CREATE TEMP VIEW lines AS SELECT hash(json) AS seq, json AS line FROM read_ndjson_objects('{source}')"
-        )
-        connection.execute(sql.profiles_statement(rules))
-        connection.execute(f"CREATE TABLE users AS {sql.users_query(USERS)}")
-        connection.execute(f"CREATE TABLE user_custom_attributes AS {sql.attributes_query(rules)}")
-        for rows in PROFILE_LISTS:
-            connection.execute(f"CREATE TABLE {rows.table.name} AS {sql.rows_query(rows, rules)}")
-
-
-def _duckdb_credentials(folder: Path) -> Any:
-    from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
-
-    credentials = DuckDbCredentials(str(folder / "loaded.duckdb"))
-    credentials.global_config = {"memory_limit": "512MB", "threads": min(4, os.cpu_count() or 1)}
-    return credentials
-
-
-def _pipeline(folder: Path, destination: Any) -> Any:
-    import dlt
-
-    os.environ |= {
-        "DATA_WRITER__DISABLE_COMPRESSION": "true",
-        "LOAD__DELETE_COMPLETED_JOBS": "true",
-        "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "true",
-        "RUNTIME__DLTHUB_TELEMETRY": "false",
-    }
-    return dlt.pipeline("bench", destination=destination, dataset_name="braze", pipelines_dir=str(folder))
+        connection.execute(BARE_SQL.read_text().replace("$source", str(source)))
 
 
 def one(side: str, source: Path, postgres: str | None) -> tuple[float, float, float]:
     """Run one side in this process: seconds after imports, CPU seconds, and peak memory in MB."""
-    import dlt  # noqa: F401 - imported before the clock starts
-    import duckdb  # noqa: F401
-
     with tempfile.TemporaryDirectory() as folder:
         started, worked = time.perf_counter(), time.process_time()
         if side == "connector":
@@ -303,49 +247,56 @@ def measured(side: str, source: Path, postgres: str | None = None) -> tuple[floa
     return seconds, cpu, peak
 
 
-def compare(profiles: int, rounds: int, postgres: str | None, sides: tuple[str, ...]) -> None:
-    """Print the table of medians."""
-    with tempfile.TemporaryDirectory() as folder:
+def compare(profiles: int, rounds: int) -> None:
+    """Print what the sides take for so many profiles, and the connector into Postgres."""
+    with tempfile.TemporaryDirectory() as folder, postgres.server() as server:
         source = Path(folder) / "profiles.ndjson"
         generate(source, profiles)
         megabytes = source.stat().st_size / 1e6
-        named = [(side, side, None) for side in sides]
-        if postgres:
-            named.append(("connector, Postgres", "connector", postgres))
-        runs: dict[str, list[tuple[float, float, float]]] = {name: [] for name, _, _ in named}
+        runs: dict[str, list[tuple[float, float, float]]] = {name: [] for name in (*SIDES, "connector, Postgres")}
         for _ in range(rounds):
-            for name, side, url in named:
-                runs[name].append(measured(side, source, url))
-    medians = {
-        name: [statistics.median(values) for values in zip(*measures, strict=True)] for name, measures in runs.items()
-    }
-    print(f"{profiles:,} profiles, {megabytes:,.0f} MB, median of {rounds}")
-    print("| side | seconds | CPU seconds | profiles/s | MB/s | peak MB | of connector: time | CPU |")
-    print("|---|---|---|---|---|---|---|---|")
-    for name, (seconds, cpu, peak) in medians.items():
-        rates = f"{profiles / seconds:,.0f} | {megabytes / seconds:.0f}"
-        ratios = f"{seconds / medians['connector'][0]:.2f} | {cpu / medians['connector'][1]:.2f}"
-        print(f"| {name} | {seconds:.1f} | {cpu:.1f} | {rates} | {peak:.0f} | {ratios} |")
+            for side in SIDES:
+                runs[side].append(measured(side, source))
+            with postgres.database(server) as url:
+                runs["connector, Postgres"].append(measured("connector", source, url))
+    medians = {name: [median(values) for values in zip(*some, strict=True)] for name, some in runs.items()}
+    rows = [
+        (
+            name,
+            f"{seconds:.1f}",
+            f"{cpu:.1f}",
+            f"{profiles / seconds:,.0f}",
+            f"{megabytes / seconds:.0f}",
+            f"{peak:.0f}",
+            f"{seconds / medians['connector'][0]:.2f}",
+            f"{cpu / medians['connector'][1]:.2f}",
+        )
+        for name, (seconds, cpu, peak) in medians.items()
+    ]
+    head = ("side", "seconds", "CPU s", "profiles/s", "MB/s", "peak MB", "of connector: time", "CPU")
+    print_table(f"{profiles:,} profiles, {megabytes:,.0f} MB, median of {rounds}", head, rows)
+
+
+def grown(sizes: tuple[int, ...]) -> None:
+    """Print the connector's peak memory for so many profiles."""
+    rows = []
+    for profiles in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "profiles.ndjson"
+            generate(source, profiles)
+            seconds, _, peak = measured("connector", source)
+            rows.append((f"{profiles:,}", f"{seconds:.0f}", f"{peak:.0f}"))
+    print_table("Memory of a load of profiles", ("profiles", "seconds", "peak MB"), rows)
 
 
 def main() -> None:
-    """Run the benchmark."""
+    """Run one side; `tests.benchmarks` runs all of them."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--profiles", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--side", choices=SIDES, required=True)
+    parser.add_argument("--source", type=Path, required=True)
     parser.add_argument("--postgres")
-    parser.add_argument("--sides", default=",".join(SIDES))
-    parser.add_argument("--memory", type=int, nargs="*", default=[])
-    parser.add_argument("--side", choices=SIDES)
-    parser.add_argument("--source", type=Path)
     given = parser.parse_args()
-    if given.side:
-        print(json.dumps(one(given.side, given.source, given.postgres)))
-        return
-    if given.rounds:
-        compare(given.profiles, given.rounds, given.postgres, tuple(given.sides.split(",")))
-    for profiles in given.memory:
-        compare(profiles, 1, None, ("connector",))
+    print(json.dumps(one(given.side, given.source, given.postgres)))
 
 
 if __name__ == "__main__":
