@@ -8,7 +8,7 @@ from mkdocs.structure.files import File, Files
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # the `mkdocs` command does not start in the repository
 
-from docs.generate import commands, diagram, permissions, recipes, settings, tables  # noqa: E402
+from docs.generate import commands, diagram, permissions, recipes, settings, tables
 
 PAGES = {
     "recipes/index.md": recipes.page,

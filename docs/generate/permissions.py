@@ -18,12 +18,14 @@ LISTS = {
     ),
 }
 """What a resource asks beside its catalog and its series."""
+_OLDER_KEYS = f"keys without `{endpoints.EVENTS.permission}` can have `{endpoints.EVENTS_LIST.permission}` instead"
+_NEWER_WORKSPACES = "absent from newer workspaces, which is no failure"
 NOTES = {
-    "cards": "absent from newer workspaces, which is no failure",
-    "card_series": "absent from newer workspaces, which is no failure",
+    "cards": _NEWER_WORKSPACES,
+    "card_series": _NEWER_WORKSPACES,
     "canvas_summary": f"only with `--select`; `{endpoints.CANVAS_DATA_SERIES.permission}` is asked once if granted",
-    "event_series": f"keys without `{endpoints.EVENTS.permission}` can have `{endpoints.EVENTS_LIST.permission}` instead",
-    "events": f"keys without `{endpoints.EVENTS.permission}` can have `{endpoints.EVENTS_LIST.permission}` instead",
+    "event_series": _OLDER_KEYS,
+    "events": _OLDER_KEYS,
     "sends": "only with the settings `sends` or `sends_query`",
     "users": "each for its way of asking: `--segment`, `--external-ids`, `--global-control-group`;"
     f" `--cancel` needs `{endpoints.EXPORT_SEGMENT_CANCEL.permission}`",
@@ -31,8 +33,8 @@ NOTES = {
 INTRODUCTION = """
 # Permissions
 
-Generated from the code. A key needs these permissions for the resources that you load, and no others. What it lacks costs
-the resource and nothing else: `braze-elt check` says so beforehand, `sync_failures` afterwards.
+Generated from the code. A key needs these permissions for the resources that you load, and no others. What it lacks
+costs the resource and nothing else: `braze-elt check` says so beforehand, `sync_failures` afterwards.
 """
 
 

@@ -7,11 +7,11 @@ FOLDER = Path(__file__).parents[1] / "recipes"
 INTRODUCTION = """
 # SQL recipes
 
-Each is one file of plain SQL that runs unchanged in DuckDB and Postgres, against the schema `braze`. They count back from
-the newest loaded day, not from today, and leave the current, unfinished day out where it would mislead.
+Each is one file of plain SQL that runs unchanged in DuckDB and Postgres, against the schema `braze`. They count back
+from the newest loaded day, not from today, and leave the current, unfinished day out where it would mislead.
 
-Two things hold for all of them. Unique figures (`unique_recipients`, `dau`, …) count a user once a *day*: a sum over days
-counts users again. And the last 30 days still move, because Braze [restates](../explanation/restatement.md) them.
+Two things hold for all of them. Unique figures (`unique_recipients`, `dau`, …) count a user once a *day*: a sum over
+days counts users again. And the last 30 days still move, because Braze [restates](../explanation/restatement.md) them.
 """
 
 

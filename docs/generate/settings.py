@@ -13,10 +13,9 @@ CONFIG = Path(__file__).parents[2] / ".dlt" / "config.toml"
 INTRODUCTION = """
 # Settings
 
-Generated from the code. dlt resolves them: from the environment first, then from `.dlt/secrets.toml` and
-`.dlt/config.toml` (section `[sources.braze]`) in the current folder. Lists are JSON (`["a", "b"]`) or separated by commas
-(`a,b`), `pii` is a JSON object. Which keys, segments and passwords there are is nobody's business: secrets belong into the
-environment or into `.dlt/secrets.toml`, which git ignores.
+Generated from the code. Each comes from the environment or else from `.dlt/secrets.toml` or `.dlt/config.toml` in the
+current folder, section `[sources.braze]`. Lists are JSON (`["a", "b"]`) or separated by commas (`a,b`); `pii` is a JSON
+object. Secrets belong into the environment or into `.dlt/secrets.toml`, which git ignores.
 """
 WAREHOUSE = """
 ## Warehouse

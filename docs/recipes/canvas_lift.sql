@@ -25,6 +25,12 @@ figures as (
     join braze.canvas_variant_daily d on d.canvas_id = v.canvas_id and d.variant_id = v.variant_id
     group by v.canvas_id, v.variant_id, v.name, v.is_control
     having sum(d.entries) > 0
+),
+controls as (
+    select canvas_id, sum(entries) as entries, sum(conversions) as conversions
+    from figures
+    where is_control = 1
+    group by canvas_id
 )
 select
     c.name as canvas,
@@ -37,7 +43,7 @@ select
         as lift_percent,
     cast(f.revenue / f.entries as decimal(18, 4)) as revenue_per_entry
 from figures f
-join figures o on o.canvas_id = f.canvas_id and o.is_control = 1
+join controls o on o.canvas_id = f.canvas_id
 join braze.canvases c on c.id = f.canvas_id
 where f.is_control = 0
 order by canvas, variant;

@@ -13,7 +13,7 @@ with totals as (
         sum(conversions3_by_send_time) as conversions3
     from braze.campaign_daily
     group by campaign_id
-    having sum(unique_recipients) > 0
+    having sum(unique_recipients) > 0 or sum(revenue) > 0
 )
 select
     c.name as campaign,
@@ -34,7 +34,7 @@ select
             when 1 then t.conversions1
             when 2 then t.conversions2
             when 3 then t.conversions3
-        end / t.recipients,
+        end / nullif(t.recipients, 0),
         3
     ) as conversion_percent,
     cast(t.revenue as decimal(18, 2)) as campaign_revenue

@@ -16,7 +16,7 @@ select
     round(100.0 * sum(delivered) / nullif(sum(sent), 0), 2) as delivered_percent,
     round(100.0 * sum(bounces) / nullif(sum(sent), 0), 2) as bounced_percent,
     round(
-        100.0 * sum(coalesce(delivery_failed, failed, rejected, errors)) / nullif(sum(sent), 0), 2
+        100.0 * sum(coalesce(delivery_failed + rejected, delivery_failed, failed, errors)) / nullif(sum(sent), 0), 2
     ) as failed_percent,
     round(100.0 * sum(reported_spam) / nullif(sum(sent), 0), 3) as spam_percent,
     round(100.0 * sum(unsubscribes) / nullif(sum(sent), 0), 3) as unsubscribed_percent

@@ -10,14 +10,17 @@ with reach as (
 select
     c.name as campaign,
     c.schedule_type,
-    cast(c.created_at as date) as created,
-    cast(c.last_sent as date) as last_sent,
+    cast(c.created_at at time zone 'UTC' as date) as created,
+    cast(c.last_sent at time zone 'UTC' as date) as last_sent,
     coalesce(r.recipients, 0) as recipients
 from braze.campaigns c
 left join reach r on r.campaign_id = c.id
 where c.enabled
   and not c.archived
   and not c.draft
-  and (c.last_sent is null or cast(c.last_sent as date) < (select max(date) from braze.campaign_daily) - 30)
-  and cast(c.created_at as date) < (select max(date) from braze.campaign_daily) - 30
+  and (
+      c.last_sent is null
+      or cast(c.last_sent at time zone 'UTC' as date) < (select max(date) from braze.campaign_daily) - 30
+  )
+  and cast(c.created_at at time zone 'UTC' as date) < (select max(date) from braze.campaign_daily) - 30
 order by c.last_sent nulls first, campaign, c.id;
