@@ -8,9 +8,11 @@ from sources.braze.relations import Reference, ownerships, references
 from sources.braze.tables import LEDGER_TABLES, TABLES, tables_of
 
 GROUPS = {
-    "Campaigns and sends": ("campaigns", "campaign_series", "sends"),
-    "Canvases": ("canvases", "canvas_series"),
-    "Canvas summaries": ("canvas_summary",),
+    "Campaigns": ("campaigns",),
+    "Figures of campaigns and sends": ("campaign_series", "sends"),
+    "Canvases": ("canvases",),
+    "Figures of Canvases": ("canvas_series",),
+    "Summaries of Canvases": ("canvas_summary",),
     "Segments and cards": ("segments", "segment_series", "cards", "card_series"),
     "Workspace, events, purchases": ("kpis", "sessions", "events", "event_series", "purchases"),
     "Profiles": ("users",),
@@ -20,7 +22,7 @@ INTRODUCTION = """
 # Diagram
 
 Generated from the code. The tables show their key columns; all columns are under [tables](tables.md). A line leads from
-the table whose row comes once to the one whose rows belong to it; its label names the columns they share.
+the table whose row comes once to the one whose rows belong to it; join them by all columns of the first one's key.
 `braze-elt schema --format mermaid` and `--format dbml` print one diagram with all columns, for other tools.
 """
 SCRIPT = '<script src="../assets/mermaid/mermaid.tiny.js"></script>'
@@ -39,10 +41,10 @@ def _diagram(resources: Iterable[str]) -> str:
     tables = [table for resource in resources for table in tables_of(resource)]
     edges = [edge for resource in resources for edge in _edges(resource)]
     owners = [TABLES[edge.parent] for edge in edges if TABLES[edge.parent] not in tables]
-    lines = ["erDiagram"]
+    lines = ["erDiagram", "  direction LR"]
     for table in dict.fromkeys((*owners, *tables)):
         lines += [f"  {table.name} {{", *_keys(table), "  }"]
-    lines += [f'  {edge.parent} ||--o{{ {edge.child} : "{", ".join(edge.columns)}"' for edge in edges]
+    lines += [f"  {edge.parent} ||--o{{ {edge.child} : {edge.columns[0]}" for edge in edges]
     return "\n".join(lines)
 
 

@@ -1,10 +1,10 @@
-"""The page of settings: names and defaults from their declaration, meanings from `.dlt/config.toml`."""
+"""The page of settings: names from their declaration, defaults and meanings from `.dlt/config.toml`."""
 
 import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from docs.generate.markdown import code, grid
 from sources.braze import settings as declared
@@ -31,34 +31,35 @@ credentials as dlt does, from `DESTINATION__<NAME>__CREDENTIALS` or the same sec
 """
 
 
+class Listed(NamedTuple):
+    """What the file says of a setting: its comment, and the value that is commented out."""
+
+    meaning: str
+    value: str
+
+    @property
+    def default(self) -> str:
+        """The default as Markdown."""
+        return "–" if "Not set by default" in self.meaning else code(self.value.strip('"'))
+
+
 def page() -> str:
     """Every setting of the source with environment variable, default and meaning, then those of the warehouse."""
-    meanings = dict(_meanings())
+    listed = dict(_listed())
     rows = [
-        (code(name), code(f"SOURCES__BRAZE__{name.upper()}"), _default(default), meanings[name])
-        for name, default in _declared().items()
+        (code(name), code(f"SOURCES__BRAZE__{name.upper()}"), listed[name].default, _escaped(listed[name].meaning))
+        for name in inspect.signature(inspect.unwrap(declared._resolve)).parameters
     ]
     source = grid(("setting", "environment variable", "default", "meaning"), rows)
     return "\n".join([INTRODUCTION.strip(), "", "## Source", "", source, WAREHOUSE.strip(), ""])
 
 
-def _declared() -> dict[str, Any]:
-    parameters = inspect.signature(inspect.unwrap(declared._resolve)).parameters
-    return {name: parameter.default for name, parameter in parameters.items()}
-
-
-def _default(value: Any) -> str:
-    if value is None:
-        return "–"
-    return code(str(value).lower() if isinstance(value, bool) else str(value))
-
-
-def _meanings() -> Iterator[tuple[str, str]]:
-    """Names and comments of the settings in the file, those commented out (`#name = …`) included."""
+def _listed() -> Iterator[tuple[str, Listed]]:
+    """The settings in the file, those commented out (`#name = …`) included; a test holds their values to the code."""
     comment: list[str] = []
     for line in CONFIG.read_text(encoding="utf-8").splitlines():
-        if match := re.match(r"#?([a-z_]+) = ", line):
-            yield match[1], _escaped(" ".join(comment))
+        if match := re.match(r"#?([a-z_]+) = (.+)$", line):
+            yield match[1], Listed(" ".join(comment), match[2])
             comment = []
         else:
             comment = [*comment, line[2:]] if line.startswith("# ") else []
