@@ -2,10 +2,12 @@
 
 import difflib
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import dlt
+from dlt.common.configuration import configspec
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.configuration.resolve import resolve_configuration
 from dlt.common.destination import Destination
@@ -15,6 +17,7 @@ from dlt.destinations.impl.duckdb.exceptions import InvalidInMemoryDuckdbCredent
 
 from destinations.errors import DestinationError
 from destinations.location import DUCKDB, POSTGRES, AnyDestination, credentials_setting
+from destinations.parquet_merge import ParquetMergingDuckDb
 
 DEFAULT_FILE = Path("warehouse.duckdb")
 
@@ -22,7 +25,29 @@ DEFAULT_FILE = Path("warehouse.duckdb")
 LOADER_FORMATS = {DUCKDB: "parquet", POSTGRES: "csv"}
 
 # DuckDB by itself takes 80 % of the machine's memory; beyond this limit it spills to disk.
-DUCKDB_LIMITS: dict[str, Any] = {"memory_limit": "512MB", "threads": min(4, os.cpu_count() or 1)}
+DUCKDB_LIMITS: dict[str, Any] = {
+    "memory_limit": "512MB",
+    "threads": min(4, os.cpu_count() or 1),
+    "preserve_insertion_order": False,
+}
+
+
+@configspec(init=False)
+class DuckDbFile(DuckDbCredentials):
+    """A DuckDB file named by its path. dlt's own credentials import all of SQLAlchemy to read and to show one."""
+
+    def parse_native_representation(self, native_value: Any) -> None:
+        """Take a path as it is, and leave everything else to dlt."""
+        if isinstance(native_value, str) and not re.match(_NO_PATH, native_value):
+            self.database = native_value
+        else:
+            super().parse_native_representation(native_value)
+
+    def __str__(self) -> str:
+        return f"duckdb:///{self.database}"
+
+
+_NO_PATH = r"\w+:|:"
 
 
 def destination(name: str, file: Path | None = None, read_only: bool = False) -> AnyDestination:
@@ -44,10 +69,12 @@ def destination(name: str, file: Path | None = None, read_only: bool = False) ->
     if loader_format := LOADER_FORMATS.get(made.destination_type):
         made.caps_params["preferred_loader_file_format"] = loader_format
     if made.destination_type == DUCKDB:
-        credentials = _duckdb_credentials(made, file)
+        duckdb = ParquetMergingDuckDb(destination_name=made.configured_name, **made.caps_params)
+        credentials = _duckdb_credentials(duckdb, file)
         credentials.read_only = credentials.read_only or read_only
-        made.config_params["credentials"] = credentials
-    elif file:
+        duckdb.config_params["credentials"] = credentials
+        return duckdb
+    if file:
         raise DestinationError(f"A file can only be given with the duckdb destination, not with {name}.")
     return made
 
@@ -67,7 +94,7 @@ def _duckdb_credentials(made: AnyDestination, file: Path | None) -> DuckDbCreden
     setting = credentials_setting(made)
     try:
         configured = resolve_configuration(
-            DuckDbCredentials(),
+            DuckDbFile(),
             sections=("destination", made.destination_name),
             explicit_value=str(file) if file else None,
         )

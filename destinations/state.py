@@ -5,6 +5,8 @@ trusts it whenever its version number is the higher one: wrong as soon as the wa
 from a backup, exchanged for another one, or loaded from another machine.
 """
 
+from typing import NamedTuple
+
 import dlt
 from dlt.common.pipeline import LoadInfo
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
@@ -12,7 +14,16 @@ from dlt.destinations.job_client_impl import SqlJobClientBase
 
 from destinations.reading import exists
 
-_MARK = "braze_elt_warehouse"
+_MARK = "braze_elt_working_directory"
+
+
+class _Mark(NamedTuple):
+    """Which warehouse a working directory goes with: its newest load, and whether the directory was left as it is."""
+
+    fingerprint: str
+    load: str | None
+    settled: bool
+
 
 _NEWEST_LOAD = "SELECT max(load_id) FROM {loads} WHERE status = 0"
 
@@ -36,14 +47,30 @@ def adopt(pipeline: dlt.Pipeline, fingerprint: str) -> None:
     (`fingerprint`) as it is now. Otherwise they are dropped, which loses no data: the cursors that go with
     them were never committed, so the same data will be asked for again.
 
-    Everything else in the pipeline's working directory goes. Makes no DuckDB file.
+    Everything else in the pipeline's working directory goes, unless `settle` noted that it is what the warehouse
+    holds. Makes no DuckDB file.
     """
     newest = _newest_load(pipeline)
-    if not (pipeline.has_pending_data and _continues(pipeline, fingerprint, newest)):
+    if pipeline.has_pending_data:
+        usable = _continues(pipeline, fingerprint, newest)
+    else:
+        usable = newest is not None and _mark(pipeline) == _Mark(fingerprint, newest, settled=True)
+    if not usable:
         pipeline.drop()
         if newest:
             pipeline.sync_destination()
-    pipeline.set_local_state_val(_MARK, {"fingerprint": fingerprint, "load": newest})
+    _set_mark(pipeline, _Mark(fingerprint, newest, settled=False))
+
+
+def settle(pipeline: dlt.Pipeline) -> None:
+    """Note that a run has ended well: its working directory is as the warehouse is, and the next run may rely on it.
+
+    To be called at the end of a run that began with `adopt`.
+    """
+    mark = _mark(pipeline)
+    if mark and not pipeline.has_pending_data:
+        newest = max((*pipeline.list_completed_load_packages(), *filter(None, [mark.load])), default=None)
+        _set_mark(pipeline, mark._replace(load=newest, settled=True))
 
 
 def complete(pipeline: dlt.Pipeline) -> LoadInfo | None:
@@ -82,15 +109,23 @@ def _continues(pipeline: dlt.Pipeline, fingerprint: str, newest: str | None) -> 
 
     A package that the warehouse counts as loaded is still pending if the run was killed before it noted that.
     """
-    try:
-        mark = pipeline.get_local_state_val(_MARK)
-    except KeyError:
-        return False
-    if mark["fingerprint"] != fingerprint:
+    mark = _mark(pipeline)
+    if mark is None or mark.fingerprint != fingerprint:
         return False
     pending = {*pipeline.list_extracted_load_packages(), *pipeline.list_normalized_load_packages()}
-    done = [*pipeline.list_completed_load_packages(), *filter(None, [mark["load"]])]
+    done = [*pipeline.list_completed_load_packages(), *filter(None, [mark.load])]
     return newest == max(done, default=None) or newest in pending
+
+
+def _mark(pipeline: dlt.Pipeline) -> _Mark | None:
+    try:
+        return _Mark(**pipeline.get_local_state_val(_MARK))
+    except KeyError:
+        return None
+
+
+def _set_mark(pipeline: dlt.Pipeline, mark: _Mark) -> None:
+    pipeline.set_local_state_val(_MARK, mark._asdict())
 
 
 def _newest_load(pipeline: dlt.Pipeline) -> str | None:

@@ -15,7 +15,7 @@ from sources.braze.extraction import Extraction
 from sources.braze.record import Progress as Known
 
 if TYPE_CHECKING:
-    from pipelines.run import Outcome
+    from pipelines.ledger import Outcome
 
 logger = logging.getLogger(__name__)
 LINE_SECONDS = 10.0

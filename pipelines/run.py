@@ -3,26 +3,23 @@
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from types import FrameType
-from typing import Any
 
 import dlt
 from dlt.extract import DltResource, DltSource
 
 from destinations.comments import write as write_comments
 from destinations.indexes import ensure as ensure_indexes
-from destinations.state import prune_state
+from destinations.state import prune_state, settle
 from pipelines.errors import loading
 from pipelines.job import Job, opened
+from pipelines.ledger import Ledger
 from pipelines.logs import configure_logging
 from pipelines.plan import print_plan
 from pipelines.report import Reporter, print_outcome
-from sources.braze.arrow import to_arrow
 from sources.braze.export_files import open_bucket
 from sources.braze.extraction import USERS, Extraction
 from sources.braze.resources import (
@@ -33,26 +30,13 @@ from sources.braze.resources import (
     failures,
     failures_from_state,
     forget_backfill,
-    hints,
     learn,
     merge_keys,
     resources,
 )
 from sources.braze.settings import Settings, resolve
-from sources.braze.tables import TABLES
 
 SOURCE = "braze"
-RUNNING = "running"
-
-
-@dataclass
-class Outcome:
-    """What a run did, for the closing table and `sync_runs`."""
-
-    started_at: datetime
-    status: str = RUNNING
-    rows: Counter[str] = field(default_factory=Counter)
-    finished_at: datetime | None = None
 
 
 def run(job: Job, plan: bool = False) -> int:
@@ -80,30 +64,34 @@ def run(job: Job, plan: bool = False) -> int:
 
 
 def _load(job: Job, pipeline: dlt.Pipeline, extraction: Extraction, settings: Settings, names: tuple[str, ...]) -> int:
-    outcome, began = Outcome(job.now), time.monotonic()
+    ledger, began = Ledger(job, pipeline, extraction, names), time.monotonic()
+    outcome = ledger.outcome
     with Reporter(extraction.run.record.progress, job.log_format):
         first = True
         while first or not extraction.finished:
             chunk = Chunk(job.chunk_rows, job.chunk_seconds)
             package = resources(extraction, chunk, names)
             if first:
-                package.append(_ledger(job, extraction, outcome, names))
+                package.append(ledger.opening())
             _run_package(pipeline, package, extraction)
             chunk.committed(extraction)
             outcome.rows.update(chunk.tables)
             first = False
     outcome.status = _status(extraction)
     outcome.finished_at = job.now + timedelta(seconds=time.monotonic() - began)
-    closing = [_ledger(job, extraction, outcome, names)]
+    last_package = ledger.closing()
     if not chunk.settled:
-        closing.append(failures(extraction, chunk))
+        last_package.append(failures(extraction, chunk))
     if job.only and outcome.status == "ok":
-        closing.append(forget_backfill(extraction, names))
-    _run_package(pipeline, closing, extraction)
+        last_package.append(forget_backfill(extraction, names))
+    if last_package:
+        _run_package(pipeline, last_package, extraction)
     with loading():
+        ledger.close()
         ensure_indexes(pipeline, merge_keys())
         write_comments(pipeline, descriptions(pipeline.default_schema))
         prune_state(pipeline)
+        settle(pipeline)
     print_outcome(extraction, outcome)
     return {"ok": 0, "partial": 3}.get(outcome.status, 1)
 
@@ -124,37 +112,6 @@ def _run_package(pipeline: dlt.Pipeline, package: list[DltResource], extraction:
         extraction.stop()
         _raise_crash(extraction)
         raise
-
-
-def _ledger(job: Job, extraction: Extraction, outcome: Outcome, names: tuple[str, ...]) -> DltResource:
-    """The row of this run in `sync_runs`, and that of the run before if it was killed or failed."""
-    traffic = extraction.run.client.traffic
-    row = {
-        "run_id": extraction.run_id,
-        "command": job.command,
-        "selected": ",".join(names),
-        "started_at": outcome.started_at,
-        "finished_at": outcome.finished_at,
-        "status": outcome.status,
-        "requests": traffic.requests,
-        "retries": traffic.retries,
-        "rate_limited": traffic.refused,
-        "waited_seconds": float(traffic.waited),
-        "rows": outcome.rows.total(),
-        "failures": len(extraction.failures),
-    }
-    table = TABLES["sync_runs"]
-
-    def rows() -> Iterator[Any]:
-        state = dlt.current.resource_state()
-        unfinished = state.pop(RUNNING, None)
-        died = unfinished and unfinished["run_id"] != extraction.run_id
-        if outcome.status == RUNNING:
-            state[RUNNING] = {**row, "started_at": outcome.started_at.isoformat()}
-        ledger = [{**unfinished, "status": "failed"}, row] if died else [row]
-        yield dlt.mark.with_hints(to_arrow(table, ledger, {}), hints(table), create_table_variant=True)
-
-    return dlt.resource(rows, name="sync_runs")
 
 
 def _await_first_contact(extraction: Extraction) -> None:

@@ -158,7 +158,8 @@ class Nights:
         for row in rows:
             if not row.pop(DELETED, None):
                 parent = tuple(row[column] for column in grain)
-                stored[parent][tuple(row[column] for column in table.key)] = row
+                present = {column: value for column, value in row.items() if value is not None}
+                stored[parent][tuple(row[column] for column in table.key)] = present
 
     @property
     def tables(self) -> dict[str, list[Row]]:

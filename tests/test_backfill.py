@@ -27,10 +27,14 @@ def sandbox() -> Iterator[Sandbox]:
 def dated(nights: Nights, span: Span | None = None) -> dict[str, list[Row]]:
     """The rows of every table that has days, sorted; those of `span`."""
     return {
-        name: sorted((row for row in rows if span is None or row["date"] in span), key=repr)
+        name: sorted((row for row in rows if span is None or row["date"] in span), key=_content)
         for name, rows in nights.tables.items()
         if name.endswith("_daily")
     }
+
+
+def _content(row: Row) -> str:
+    return repr(sorted(row.items()))
 
 
 def backfill(nights: Nights, span: Span = RANGE, **options: Any) -> Any:

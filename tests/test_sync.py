@@ -359,6 +359,7 @@ def test_the_source_runs_in_a_script_with_settings_from_dlts_files(workplace: Pa
         own = Warehouse("duckdb", str(workplace / "own.duckdb"))
         totals = sandbox.totals(START, TODAY)
         assert {path.split("/")[1] for path in sandbox.log.paths} == {"campaigns"}
+        assert {Path(file).name for file in files_with(workplace, API_KEY)} == {"secrets.toml"}
         daily = {name: totals[name] for name in ("campaign_daily", "campaign_message_daily")}
         assert differences(own, daily) == {}
         assert doubled(own) == orphans(own) == without_load(own) == []

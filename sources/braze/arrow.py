@@ -154,7 +154,8 @@ def _array(values: list[Any], wanted: Type) -> pa.Array:
     if wanted is Type.DATE:
         return pa.array([_date(value) for value in values], ARROW_TYPES[wanted])
     if wanted is Type.BIGINT:
-        return pa.array(values).cast(pa.int64())  # told the type at once, pyarrow cuts off decimals
+        array = pa.array(values)  # told the type at once, pyarrow cuts off decimals
+        return array if array.type == pa.int64() else array.cast(pa.int64())
     return pa.array(values, ARROW_TYPES[wanted])
 
 

@@ -6,14 +6,11 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
-import pyarrow as pa
-
 from sources.braze import flatten
 from sources.braze.catalog import Entity
 from sources.braze.cursors import Cursors
 from sources.braze.errors import BrazeError, InvalidKey, PermissionDenied, Stopped, Unreachable
 from sources.braze.flatten import Answer, Row, Series
-from sources.braze.packing import pack
 from sources.braze.parcels import Parcel
 from sources.braze.planning import rests
 from sources.braze.run import Run
@@ -22,11 +19,11 @@ from sources.braze.windows import ONE_DAY, Span, local_day, midnight
 
 
 @dataclass
-class Packed:
-    """A flattened answer whose rows are Arrow already."""
+class Answered:
+    """A flattened answer and the parents that it speaks of (see `packing.pack`)."""
 
-    tables: dict[str, pa.Table]
     series: Series
+    parents: list[Row]
 
 
 class SeriesAsker:
@@ -98,7 +95,7 @@ class SeriesAsker:
         if run.stopping or record.given_up(spec.resource):
             return None
         try:
-            packed, absent = await self._complete_answer(span, cursor)
+            answered, absent = await self._complete_answer(span, cursor)
         except (InvalidKey, PermissionDenied) as error:
             record.deny(spec.resource, error)
             return None
@@ -118,28 +115,28 @@ class SeriesAsker:
             record.fail_absent(spec.resource, entity.id, absent, spec.parts[0].endpoint)
         elif len(self._parts()) == len(spec.parts):
             record.mend(spec.resource, entity.id, span)
-        self._deliver(span, packed, absent)
-        return None if absent else packed.series
+        self._deliver(span, answered, absent)
+        return None if absent else replace(answered.series, rows={})
 
-    async def _complete_answer(self, span: Span, cursor: date | None) -> tuple[Packed, Span | None]:
+    async def _complete_answer(self, span: Span, cursor: date | None) -> tuple[Answered, Span | None]:
         """The answer for `span`, asked for again once if closed days are missing, and the days still missing then."""
         calendar = self._run.calendar
         begun = cursor if cursor and cursor >= calendar.floor(self._entity) else None
-        packed = await self._answer(span)
-        absent = self._spec.absent(span, packed.series, calendar.yesterday, begun)
+        answered = await self._answer(span)
+        absent = self._spec.absent(span, answered.series, calendar.yesterday, begun)
         if absent and not self._run.record.standstills[self._spec.resource].is_general(absent):
-            packed = await self._answer(span)
-            absent = self._spec.absent(span, packed.series, calendar.yesterday, begun)
-        return packed, absent
+            answered = await self._answer(span)
+            absent = self._spec.absent(span, answered.series, calendar.yesterday, begun)
+        return answered, absent
 
-    def _deliver(self, span: Span, packed: Packed, absent: Span | None) -> None:
+    def _deliver(self, span: Span, answered: Answered, absent: Span | None) -> None:
         calendar = self._run.calendar
         last = min(span.last, calendar.yesterday)
         if absent:
             last = absent.first - ONE_DAY
-        elif not packed.series.days:
+        elif not answered.series.days:
             last = span.first - ONE_DAY
-        parcel = Parcel(packed.tables)
+        parcel = Parcel(plain=answered.series.rows, parents=answered.parents)
         floor = calendar.floor(self._entity)
         for part in self._parts():
             name = self._spec.cursor(self._entity.id, part)
@@ -148,11 +145,11 @@ class SeriesAsker:
                 parcel.reached.append((name, Span(span.first, last)))
         self._run.post(self._spec.resource, parcel)
 
-    async def _answer(self, span: Span) -> Packed:
-        """The answer(s) for `span`, flattened and packed in the client's worker thread where there is just one."""
+    async def _answer(self, span: Span) -> Answered:
+        """The answer(s) for `span`, flattened in the client's worker thread where there is just one."""
         if len(self._spec.parts) == 1:
-            packed: Packed = await self._ask(self._spec.parts[0], span, self._packed)
-            return packed
+            answered: Answered = await self._ask(self._spec.parts[0], span, self._answered)
+            return answered
         answers = await asyncio.gather(
             *(self._ask(part, span, lambda series: series) for part in self._parts()), return_exceptions=True
         )
@@ -164,7 +161,7 @@ class SeriesAsker:
         granted = [answer for answer in answers if isinstance(answer, Series)]
         if not granted:
             raise next(answer for answer in answers if isinstance(answer, PermissionDenied | InvalidKey))
-        return self._packed(self._without_denied_history(flatten.joined(self._spec.table, self._spec.keys, granted)))
+        return self._answered(self._without_denied_history(flatten.joined(self._spec.table, self._spec.keys, granted)))
 
     def _without_denied_history(self, series: Series) -> Series:
         """`series` without the days of which the warehouse has rows that also hold what is denied by now."""
@@ -179,12 +176,12 @@ class SeriesAsker:
         day: date = row["date"] if "date" in row else local_day(row["hour"], self._run.settings.zone)
         return day
 
-    async def _ask(self, part: Part, span: Span, pack_series: Callable[[Series], Any]) -> Any:
+    async def _ask(self, part: Part, span: Span, conclude: Callable[[Series], Any]) -> Any:
         entity, zone = self._entity, self._run.settings.zone
 
         def read(answer: Answer) -> Any:
             with documented_shape(part.endpoint, entity.id):
-                return pack_series(part.flatten(answer, entity.key, span, zone))
+                return conclude(part.flatten(answer, entity.key, span, zone))
 
         parameters = self._spec.parameters(part, entity.parameters, span, zone)
         if self._spec is CANVAS_SUMMARY and await self._run.ending_day_counts(entity.id):
@@ -194,7 +191,7 @@ class SeriesAsker:
         finally:
             self._run.record.progress[self._spec.resource].done += 1
 
-    def _packed(self, series: Series) -> Packed:
+    def _answered(self, series: Series) -> Answered:
         if self._spec.retention_days:
             kept_since = self._run.calendar.today - timedelta(days=self._spec.retention_days)
             series = flatten.without_expired(series, kept_since)
@@ -203,7 +200,7 @@ class SeriesAsker:
             parents = [{name: row[name] for name in keys} for row in series.rows["canvas_summary"]]
         else:
             parents = [{**self._entity.key, "date": day} for day in series.days]
-        return Packed(pack(series.rows, parents, self._run.known), Series({}, series.days, series.last_active))
+        return Answered(series, parents)
 
 
 def _before_the_first_day(spans: Sequence[Span], results: Sequence[Series | None]) -> list[Span]:

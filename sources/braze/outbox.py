@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import threading
 from collections import defaultdict, deque
 from collections.abc import Callable
 
-from sources.braze.parcels import Parcel
+from sources.braze.packing import Known
+from sources.braze.parcels import PACKED_ROWS, Parcel
 
 WAITING_ROWS = 150_000
 """Rows that may wait for the warehouse before requests pause."""
@@ -14,7 +16,9 @@ WAITING_ROWS = 150_000
 class Outbox:
     """Parcels that wait for the warehouse. `post`, `room` and `commit` belong to the loop, the rest to the loader."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: Known) -> None:
+        self._known = known
+        self._lock = threading.Lock()
         self._parcels: dict[str, deque[Parcel]] = defaultdict(deque)
         self._rows = 0
         self._uncommitted = 0
@@ -33,7 +37,12 @@ class Outbox:
         self._uncommitted += parcel.on_commit is not None
         if self._room and self._rows >= WAITING_ROWS:
             self._room.clear()
-        self._parcels[resource].append(parcel)
+        with self._lock:
+            waiting = self._parcels[resource]
+            if not (waiting and waiting[-1].absorb(parcel)):
+                waiting.append(parcel)
+            if sum(map(len, waiting[-1].plain.values())) >= PACKED_ROWS:
+                waiting[-1].pack(self._known)
 
     async def room(self) -> None:
         """Wait until fewer rows than `WAITING_ROWS` wait."""
@@ -49,9 +58,10 @@ class Outbox:
 
     def take(self, resource: str) -> Parcel | None:
         """The next parcel of `resource`, or None if none is waiting."""
-        if not self._parcels[resource]:
-            return None
-        parcel = self._parcels[resource].popleft()
+        with self._lock:
+            if not self._parcels[resource]:
+                return None
+            parcel = self._parcels[resource].popleft()
         self._rows -= parcel.rows
         if self._rows < WAITING_ROWS:
             self.let_go()

@@ -8,17 +8,21 @@ import pyarrow as pa
 
 from sources.braze.flatten import Row, Rows
 from sources.braze.model import Table
+from sources.braze.packing import Known, pack
 from sources.braze.windows import Span
+
+PACKED_ROWS = 5_000
+"""So many plain rows are worth being packed: Arrow needs a tenth of the memory that Python's objects need."""
 
 
 @dataclass
 class Parcel:
     """What one entity, request or group of profiles brought for a resource, and what it says about cursors.
 
-    Series and profiles come as Arrow `tables`, made where they were parsed; `shapes` holds the tables that are not
-    as declared. Catalog entries, of which each is a handful, come as `plain` rows, with their `parents` (see
-    `packing.pack`). `on_commit` is to be called when the rows are in the warehouse; with `more` the next parcel
-    must come in the same package.
+    Profiles come as Arrow `tables`; `shapes` holds the tables that are not as declared. Everything else comes as
+    `plain` rows with their `parents` (see `packing.pack`): many answers are packed together, because making Arrow
+    arrays of a few rows costs as much as of thousands. `on_commit` is to be called when the rows are in the
+    warehouse; with `more` the next parcel must come in the same package.
     """
 
     tables: dict[str, pa.Table] = field(default_factory=dict)
@@ -30,6 +34,31 @@ class Parcel:
     quiet: list[tuple[str, bool]] = field(default_factory=list)
     on_commit: Callable[[], None] | None = None
     more: bool = False
+
+    def absorb(self, later: "Parcel") -> bool:
+        """Take `later` in if both are plain; say whether that was so."""
+        if not (self._is_plain and later._is_plain):
+            return False
+        self.gather(later)
+        self.started += later.started
+        self.reached += later.reached
+        self.quiet += later.quiet
+        return True
+
+    def gather(self, later: "Parcel") -> None:
+        """Take over the plain rows of `later` and their parents."""
+        for name, rows in later.plain.items():
+            self.plain.setdefault(name, []).extend(rows)
+        self.parents += later.parents
+
+    def pack(self, known: Known) -> None:
+        """Turn plain rows into Arrow tables."""
+        self.tables |= pack(self.plain, self.parents, known)
+        self.plain, self.parents = {}, []
+
+    @property
+    def _is_plain(self) -> bool:
+        return not (self.tables or self.on_commit or self.more)
 
     @property
     def rows(self) -> int:

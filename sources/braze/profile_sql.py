@@ -38,10 +38,6 @@ _SQL_TYPES = {
 }
 
 MACROS = (
-    "CREATE OR REPLACE TEMP MACRO as_text(value) AS nullif(replace(value, chr(0), ''), '')",
-    # An escaped backslash is matched first, so that a "u0000" behind it stays.
-    r"CREATE OR REPLACE TEMP MACRO without_nul(value) AS CASE WHEN contains(value, '\u0000')"
-    r" THEN regexp_replace(value, '(\\\\)|\\u0000', '\1', 'g') ELSE value END",
     # DuckDB reads NaN and overflowing numbers, which no warehouse takes as JSON: they become texts. What is in
     # quotes is matched first, so that it stays.
     r"CREATE OR REPLACE TEMP MACRO as_json(value) AS CASE WHEN regexp_matches(value, '(?i)nan|inf')"
@@ -58,6 +54,23 @@ MACROS = (
 )
 """What a connection must run before the statements below; `pii.install_hmac` as well where a rule hashes."""
 
+TEXT_MACROS = (
+    "CREATE OR REPLACE TEMP MACRO as_text(value) AS nullif(value, '')",
+    "CREATE OR REPLACE TEMP MACRO without_nul(value) AS value",
+)
+"""What it must run before reading lines without NUL characters."""
+
+NUL_MACROS = (
+    "CREATE OR REPLACE TEMP MACRO as_text(value) AS nullif(replace(value, chr(0), ''), '')",
+    # An escaped backslash is matched first, so that a "u0000" behind it stays.
+    r"CREATE OR REPLACE TEMP MACRO without_nul(value) AS CASE WHEN contains(value, '\u0000')"
+    r" THEN regexp_replace(value, '(\\\\)|\\u0000', '\1', 'g') ELSE value END",
+)
+"""What it must run before reading lines with NUL characters."""
+
+HAS_NUL = r"SELECT coalesce(bool_or(contains(line, '\u0000')), false) FROM lines"
+"""Whether there are NUL characters in `lines`: JSON allows them as escapes only."""
+
 LIST_FIELDS = tuple(dict.fromkeys(rows.field for rows in PROFILE_LISTS))
 KNOWN_FIELDS = frozenset({*(column.name for column in USERS.columns), *LIST_FIELDS, CUSTOM_ATTRIBUTES})
 
@@ -67,11 +80,11 @@ TOP_LEVEL_KEYS = "SELECT DISTINCT unnest(TRY(json_keys(line))) AS name FROM line
 NOT_PROFILES = "SELECT seq FROM profiles WHERE braze_id IS NULL ORDER BY seq"
 """Which lines are not JSON objects with a `braze_id`."""
 
-FORGET_OTHERS = (
-    "DELETE FROM profiles WHERE braze_id IS NULL OR md5_number(braze_id) IN (SELECT id FROM seen)"
-    " OR seq NOT IN (SELECT max(seq) FROM profiles WHERE braze_id IS NOT NULL GROUP BY braze_id)"
+NEW_PROFILES = (
+    "SELECT max(seq) AS seq FROM profiles WHERE braze_id IS NOT NULL"
+    " AND md5_number(braze_id) NOT IN (SELECT id FROM seen) GROUP BY braze_id"
 )
-"""Keep each profile once, and not those of earlier groups, which `seen` holds."""
+"""Which lines to keep: each profile once, and not those of earlier groups, which `seen` holds."""
 
 MEMBERS = "SELECT DISTINCT braze_id FROM profiles WHERE braze_id IS NOT NULL"
 """Whose profiles there are, those of earlier groups included."""
@@ -82,8 +95,8 @@ _UNKNOWN = "Profile field that this version does not know; lists and objects as 
 _PLAUSIBLE_FIELD = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
-def profiles_statement(rules: PiiRules, unknown: Iterable[str] = ()) -> str:
-    """Read `lines` (seq, line) into `profiles`, a row per line, null where it is not a profile.
+def profiles_query(rules: PiiRules, unknown: Iterable[str] = ()) -> str:
+    """What `profiles` holds: a row per row of `lines` (seq, line), null where it is not a profile.
 
     The columns are `seq`, those of `users` with the rules applied, and the nested lists as sent. `unknown`
     names further top-level fields to read as text.
@@ -95,8 +108,7 @@ def profiles_statement(rules: PiiRules, unknown: Iterable[str] = ()) -> str:
     columns.append(f"parsed.{_name(CUSTOM_ATTRIBUTES)} AS {_name(CUSTOM_ATTRIBUTES)}")
     shape = _literal(json.dumps(_shape(unknown)))
     return (
-        f"CREATE OR REPLACE TEMP TABLE profiles AS SELECT seq, {', '.join(columns)} FROM (SELECT seq,"
-        f" TRY(json_transform(line, {shape})) AS parsed FROM lines)"
+        f"SELECT seq, {', '.join(columns)} FROM (SELECT seq, TRY(json_transform(line, {shape})) AS parsed FROM lines)"
     )
 
 
@@ -116,12 +128,12 @@ def users_query(table: Table) -> str:
 
 
 def rows_query(rows: ProfileRows, rules: PiiRules) -> str:
-    """The rows of a nested list's table from `profiles`, each key once, and tombstones where due."""
+    """The rows of a nested list's table from `profiles`, and tombstones where due."""
     table = rows.table
     values = [_column(rows, column, rules) for column in rows.value_columns]
     if table.history:
-        selected = f"SELECT seq, braze_id, {', '.join(values)} FROM ({_unnested(rows)})"
-        return _each_key_once(table, rows.newest, selected)
+        named = " AND ".join(f"{_name(key)} IS NOT NULL" for key in table.key)
+        return f"SELECT * FROM (SELECT braze_id, {', '.join(values)} FROM ({_unnested(rows)})) WHERE {named}"
     present = (
         f"SELECT braze_id, position, {', '.join(values)}, NULL::BOOLEAN AS {TOMBSTONE}"
         f" FROM ({_unnested(rows)}) WHERE element IS NOT NULL"
@@ -132,7 +144,7 @@ def rows_query(rows: ProfileRows, rules: PiiRules) -> str:
 
 
 def attributes_query(rules: PiiRules) -> str:
-    """The rows of `user_custom_attributes` from `profiles`, each name once, and tombstones where due."""
+    """The rows of `user_custom_attributes` from `profiles` with their `place`, and tombstones where due."""
     if rules.action(CUSTOM_ATTRIBUTES) is Action.DROP:
         return _tombstones(USER_CUSTOM_ATTRIBUTES, "true", rules)
     objects = f"CASE WHEN json_type({CUSTOM_ATTRIBUTES}) = 'OBJECT' THEN {CUSTOM_ATTRIBUTES} END"
@@ -141,22 +153,32 @@ def attributes_query(rules: PiiRules) -> str:
     hashed = _hashed_attributes(rules)
     hash_value = f"to_json({_hash_of_json('value')})::VARCHAR"
     entries = (
-        f"SELECT seq, braze_id, coalesce(as_text(key), {_literal(UNNAMED)}) AS name,"
+        f"SELECT braze_id, coalesce(as_text(key), {_literal(UNNAMED)}) AS name,"
         f" CASE WHEN {hashed} THEN 'VARCHAR' ELSE type END AS type,"
         f" CASE WHEN {hashed} THEN {hash_value} ELSE value::VARCHAR END AS value, place"
-        f" FROM (SELECT *, json_type(value) AS type FROM ({_entries('seq, braze_id', objects, 'profiles')}))"
-        f" {kept}"
+        f" FROM (SELECT *, json_type(value) AS type FROM ({_entries('braze_id', objects, 'profiles')})) {kept}"
     )
-    rows = (
-        "SELECT seq, place, braze_id, name, CASE WHEN value[1] = '\"' THEN 'string' WHEN type = 'NULL' THEN 'null'"
+    present = (
+        "SELECT place, braze_id, name, CASE WHEN value[1] = '\"' THEN 'string' WHEN type = 'NULL' THEN 'null'"
         " WHEN type = 'BOOLEAN' THEN 'boolean' WHEN type = 'OBJECT' THEN 'object' WHEN type = 'ARRAY' THEN 'array'"
         f" ELSE 'number' END AS type, value, NULL::BOOLEAN AS {TOMBSTONE}"
         f" FROM (SELECT * REPLACE (coalesce(as_json(value), 'null') AS value) FROM ({entries}))"
     )
-    present = _each_key_once(USER_CUSTOM_ATTRIBUTES, "place", rows)
     remaining = f"list_filter(json_keys({objects}), lambda k: k NOT IN ({_literals(dropped)}))" if dropped else ""
     none_left = f"coalesce(len({remaining or f'json_keys({objects})'}), 0) = 0"
-    return f"{present} UNION ALL {_tombstones(USER_CUSTOM_ATTRIBUTES, none_left, rules)}"
+    return f"{present} UNION ALL BY NAME {_tombstones(USER_CUSTOM_ATTRIBUTES, none_left, rules)}"
+
+
+def key_twice(table: Table) -> str:
+    """Whether `rows`, a query's result for the table, may have two of one key."""
+    return f"SELECT count(*) > count(DISTINCT hash({_key(table)})) FROM rows"
+
+
+def each_key_once(table: Table, newest: str) -> str:
+    """`rows` with the newest of each key."""
+    columns = ", ".join(_name(column.name) for column in table.columns)
+    order = f"PARTITION BY {_key(table)} ORDER BY {_name(newest)} DESC NULLS LAST"
+    return f"SELECT {columns} FROM rows QUALIFY row_number() OVER ({order}) = 1"
 
 
 def loaded_table(table: Table, rules: PiiRules, unknown: Iterable[str] = ()) -> Table:
@@ -167,6 +189,10 @@ def loaded_table(table: Table, rules: PiiRules, unknown: Iterable[str] = ()) -> 
     )
     more = tuple(Column(name, Type.TEXT, _UNKNOWN) for name in unknown)
     return replace(table, columns=columns + more)
+
+
+def _key(table: Table) -> str:
+    return ", ".join(_name(name) for name in table.key)
 
 
 def _hashed_columns(table: Table, rules: PiiRules) -> Collection[str]:
@@ -220,14 +246,14 @@ def _list(list_field: str) -> str:
 
 
 def _unnested(rows: ProfileRows) -> str:
-    """A query with a row per element: seq, braze_id, element, and position, inner_element or key, value."""
+    """A query with a row per element: braze_id, element, and position, inner_element or key, value."""
     position = "" if rows.table.history else f", generate_subscripts({rows.field}, 1) - 1 AS position"
-    elements = f"SELECT seq, braze_id, unnest({rows.field}) AS element{position} FROM profiles"
+    elements = f"SELECT braze_id, unnest({rows.field}) AS element{position} FROM profiles"
     if rows.inner:
-        return f"SELECT seq, braze_id, element, unnest(element.{rows.inner}) AS inner_element FROM ({elements})"
+        return f"SELECT braze_id, element, unnest(element.{rows.inner}) AS inner_element FROM ({elements})"
     if rows.entries:
         objects = f"CASE WHEN json_type(element.{rows.entries}) = 'OBJECT' THEN element.{rows.entries} END"
-        entries = _entries("seq, braze_id, element", objects, f"({elements})")
+        entries = _entries("braze_id, element", objects, f"({elements})")
         return f"SELECT * REPLACE (value ->> '$' AS value) FROM ({entries})"
     return elements
 
@@ -293,22 +319,6 @@ def _unknown(name: str, action: Action | None) -> str:
         return "NULL::VARCHAR"
     value = f"as_text(parsed.{_name(name)} ->> '$')"
     return f"pii_hash({value})" if action is Action.HASH else value
-
-
-def _each_key_once(table: Table, newest: str, selected: str) -> str:
-    keys = [_name(key) for key in table.key if key != "braze_id"]
-    named = " AND ".join(f"{key} IS NOT NULL" for key in keys)
-    columns = ", ".join(_name(column.name) for column in table.columns)
-    key = ", ".join(["seq", *keys])
-    # Sorting all rows costs more than making them: only those are sorted whose key's hash is there twice.
-    return (
-        f"SELECT {columns} FROM (WITH hashed AS MATERIALIZED"
-        f" (SELECT *, hash({key}) AS key_hash FROM ({selected}) WHERE {named}),"
-        " twice AS (SELECT key_hash FROM hashed GROUP BY key_hash HAVING count(*) > 1)"
-        " SELECT * FROM hashed WHERE key_hash NOT IN (FROM twice) UNION ALL"
-        " SELECT * FROM hashed WHERE key_hash IN (FROM twice)"
-        f" QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY {_name(newest)} DESC NULLS LAST) = 1)"
-    )
 
 
 def _tombstones(table: Table, condition: str, rules: PiiRules) -> str:

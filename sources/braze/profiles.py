@@ -15,6 +15,7 @@ from typing import Self
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sources.braze import profile_sql as sql
 from sources.braze.model import Table, Type
@@ -141,8 +142,7 @@ class ProfileShredder:
         }
         self._duckdb: duckdb.DuckDBPyConnection = beside._duckdb.cursor() if beside else duckdb.connect(config=settings)
         self._duckdb.execute("SET TimeZone = 'UTC'")
-        for macro in sql.MACROS:
-            self._duckdb.execute(macro)
+        self._run((*sql.TEXT_MACROS, *sql.MACROS))
         install_hmac(self._duckdb, self._rules.key)
         self._duckdb.execute("CREATE TABLE IF NOT EXISTS seen (id UHUGEINT)")
         self._queries = list(self._table_queries())
@@ -198,7 +198,7 @@ class ProfileShredder:
     def _shredded(self, gathered: _Lines) -> Group:
         try:
             quarantined, members, unknown = self._read(gathered)
-            tables = [self._rows(table, query) for table, query in [self._users(unknown), *self._queries]]
+            tables = [self._rows(*query) for query in [self._users(unknown), *self._queries]]
         except duckdb.Error as error:
             files = ", ".join(dict.fromkeys(name for name, _, _ in gathered.spans))
             # DuckDB quotes the text it stumbles over, so its own words stay out, and out of the traceback.
@@ -220,27 +220,33 @@ class ProfileShredder:
         self._duckdb.register("lines", _arrow_lines(gathered.lines))
         try:
             unknown = self._unknown_fields()
-            self._duckdb.execute(sql.profiles_statement(self._rules, unknown))
+            self._run(sql.NUL_MACROS if self._column(sql.HAS_NUL)[0] else sql.TEXT_MACROS)
+            # Queries read nested Arrow as fast as a table of DuckDB's, which takes long to fill.
+            profiles = self._duckdb.sql(sql.profiles_query(self._rules, unknown)).to_arrow_table(_SCAN_ROWS)
         finally:
             self._duckdb.unregister("lines")
+        self._duckdb.register("profiles", profiles)
         quarantined = self._quarantine(gathered, self._column(sql.NOT_PROFILES))
         gathered.lines.clear()
         members = self._duckdb.sql(sql.MEMBERS).to_arrow_table().column(0)
-        self._duckdb.execute(sql.FORGET_OTHERS)
-        self._duckdb.execute(sql.REMEMBER)
+        new = self._duckdb.sql(sql.NEW_PROFILES).to_arrow_table().column(0)
+        if len(new) < profiles.num_rows:
+            self._duckdb.register("profiles", profiles.filter(pc.is_in(profiles.column("seq"), new)))
+        self._run([sql.REMEMBER])
         return quarantined, members, self._filled(unknown)
 
-    def _users(self, unknown: list[str]) -> tuple[Table, str]:
+    def _users(self, unknown: list[str]) -> tuple[Table, str, str]:
         table = sql.loaded_table(USERS, self._rules, unknown)
-        return table, sql.users_query(table)
+        return table, sql.users_query(table), ""
 
-    def _table_queries(self) -> Iterator[tuple[Table, str]]:
+    def _table_queries(self) -> Iterator[tuple[Table, str, str]]:
+        """Tables, the queries of their rows, and what decides which row of a key counts if one may come twice."""
         if self._requested(CUSTOM_ATTRIBUTES):
             table = sql.loaded_table(USER_CUSTOM_ATTRIBUTES, self._rules)
-            yield table, sql.attributes_query(self._rules)
+            yield table, sql.attributes_query(self._rules), "place"
         for rows in PROFILE_LISTS:
             if self._requested(rows.field):
-                yield sql.loaded_table(rows.table, self._rules), sql.rows_query(rows, self._rules)
+                yield sql.loaded_table(rows.table, self._rules), sql.rows_query(rows, self._rules), rows.newest
 
     def _requested(self, profile_field: str) -> bool:
         return self._fields is None or profile_field in self._fields
@@ -255,8 +261,20 @@ class ProfileShredder:
         counts = self._duckdb.sql(sql.filled_counts(unknown)).fetchall()[0]
         return [name for name, count in zip(unknown, counts, strict=True) if count]
 
-    def _rows(self, table: Table, query: str) -> tuple[Table, pa.Table]:
-        return table, self._duckdb.sql(query).to_arrow_table().cast(arrow_schema(table))
+    def _rows(self, table: Table, query: str, newest: str) -> tuple[Table, pa.Table]:
+        rows = self._duckdb.sql(query).to_arrow_table(_SCAN_ROWS)
+        if newest:
+            self._duckdb.register("rows", rows)
+            # Sorting all rows costs more than making them, and few profiles have anything twice.
+            if self._column(sql.key_twice(table))[0]:
+                rows = self._duckdb.sql(sql.each_key_once(table, newest)).to_arrow_table()
+            self._duckdb.unregister("rows")
+        schema = arrow_schema(table)
+        return table, rows.select(schema.names).cast(schema)
+
+    def _run(self, statements: Iterable[str]) -> None:
+        for statement in statements:
+            self._duckdb.execute(statement)
 
     def _column(self, query: str) -> list[object]:
         return [row[0] for row in self._duckdb.sql(query).fetchall()]

@@ -19,10 +19,8 @@ from sources.braze.cursors import Cursors
 from sources.braze.export_jobs import Audience
 from sources.braze.extraction import Extraction
 from sources.braze.failures import Failure, OpenFailures
-from sources.braze.flatten import Row
 from sources.braze.model import Column, Table, Type
-from sources.braze.packing import pack
-from sources.braze.parcels import Parcel
+from sources.braze.parcels import PACKED_ROWS, Parcel
 from sources.braze.tables import RESOURCES, TABLES, tables_of
 from sources.braze.users import ProfileRequest
 
@@ -244,8 +242,7 @@ class _Writer:
         self._waiting: dict[str, list[pa.Table]] = defaultdict(list)
         self._shapes: dict[str, Table] = {}
         self._waiting_rows = 0
-        self._plain: dict[str, list[Row]] = defaultdict(list)
-        self._parents: list[Row] = []
+        self._plain = Parcel()
         self._hinted: dict[str, Table] = {}
 
     def add(self, parcel: Parcel) -> Iterator[DataItemWithMeta]:
@@ -261,9 +258,9 @@ class _Writer:
         self._chunk.loads(parcel)
         for name, table in parcel.tables.items():
             self._waiting[name].append(table)
-        for name, rows in parcel.plain.items():
-            self._plain[name] += rows
-        self._parents += parcel.parents
+        self._plain.gather(parcel)
+        if self._plain.rows >= PACKED_ROWS:
+            self._pack()
         self._waiting_rows += parcel.rows
         self._chunk.rows += parcel.rows
         if self._waiting_rows >= BATCH_ROWS:
@@ -281,18 +278,23 @@ class _Writer:
 
     def _write(self) -> Iterator[DataItemWithMeta]:
         known = self._extraction.run.known
-        for name, packed in pack(self._plain, self._parents, known).items():
-            self._waiting[name].append(packed)
+        self._pack()
         for name, tables in self._waiting.items():
             table = self._shapes.get(name, TABLES[name])
-            item = conform(table, union(tables), known.types[name])
+            # Tables with a shape of their own come from DuckDB, cleaned and in one piece.
+            united = tables[0] if name in self._shapes and len(tables) == 1 else union(tables)
+            item = conform(table, united, known.types[name])
             removed = pc.sum(item.column(DELETED)).as_py() or 0 if DELETED in item.column_names else 0
             self._chunk.tables[name] += item.num_rows - removed
             yield self._marked(table, item)
         self._waiting.clear()
-        self._plain.clear()
-        self._parents.clear()
         self._waiting_rows = 0
+
+    def _pack(self) -> None:
+        self._plain.pack(self._extraction.run.known)
+        for name, packed in self._plain.tables.items():
+            self._waiting[name].append(packed)
+        self._plain = Parcel()
 
     def _marked(self, table: Table, item: pa.Table) -> DataItemWithMeta:
         if self._hinted.get(table.name) == table:

@@ -33,14 +33,17 @@ class Run:
     calendar: Calendar
     record: Record
     dry: bool = False
-    outbox: Outbox = field(default_factory=Outbox)
     cursors: dict[str, Cursors] = field(default_factory=dict)
     known: Known = field(default_factory=Known)
+    outbox: Outbox = field(init=False)
     planned: Counter[str] = field(default_factory=Counter)
     planned_days: Counter[str] = field(default_factory=Counter)
     stopping: bool = False
     _reading: "asyncio.Task[bool] | None" = None
     _reading_planned: bool = False
+
+    def __post_init__(self) -> None:
+        self.outbox = Outbox(self.known)
 
     async def get(self, endpoint: Endpoint, parameters: Mapping[str, Any], **options: Any) -> Any:
         """`Client.get`, counted."""

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import orjson
 from dlt.common.configuration import with_config
 from dlt.common.configuration.exceptions import ConfigValueCannotBeCoercedException
+from dlt.common.typing import TSecretValue
 
 from sources.braze.endpoints import base_url
 from sources.braze.errors import ConfigurationError
@@ -67,7 +68,7 @@ _KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
 
 @with_config(sections=SECTION)
 def _resolve(
-    api_key: Any = None,
+    api_key: TSecretValue = None,
     endpoint: Any = None,
     time_zone: Any = "UTC",
     start_date: Any = None,
@@ -79,7 +80,7 @@ def _resolve(
     segments: Any = None,
     fields: Any = None,
     pii: Any = None,
-    pii_key: Any = None,
+    pii_key: TSecretValue = None,
     export_bucket: Any = None,
     export_quiet_seconds: Any = 300.0,
     export_timeout_minutes: Any = 240.0,
@@ -88,9 +89,12 @@ def _resolve(
     message_bodies: Any = True,
     sends: Any = None,
     sends_query: Any = None,
-    sends_query_url: Any = None,
+    sends_query_url: TSecretValue = None,
 ) -> Settings:
-    """Declare every setting with its default; a list may be a list, a JSON list or texts separated by commas."""
+    """Declare every setting with its default; a list may be a list, a JSON list or texts separated by commas.
+
+    dlt keeps the values of what is no secret in the trace of a run, a file.
+    """
     if not api_key:
         raise ConfigurationError(
             "`api_key` is not set: put your Braze REST API key into SOURCES__BRAZE__API_KEY"

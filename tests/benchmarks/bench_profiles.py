@@ -5,9 +5,9 @@
 
 Every measurement is a process of its own, the sides take turns, and medians are reported. Sides:
 
-- `connector`: the shredder's groups through dlt (merge) into a new DuckDB file, or an empty Postgres dataset
+- `connector`: the file through shredder, parcels and dlt (merge) into a new DuckDB file, or an empty Postgres dataset
 - `normalizer`: the same lines as dicts through dlt's own JSON normalizer, as Parquet into a new DuckDB file
-- `bare`: DuckDB reads the file with the field types given and creates the same tables, typed, in a new file
+- `bare`: the same typed tables by DuckDB alone, with the hand-written SQL of `bare_profiles.sql`
 """
 
 import argparse
@@ -21,11 +21,29 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import dlt
+import duckdb
 import orjson
+from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
+from dlt.extract import DltSource
 
+from destinations.factory import DUCKDB_LIMITS, destination
+from destinations.settings import apply_loader_defaults
+from pipelines.job import CHUNK_ROWS
+from sources.braze import open_client
+from sources.braze.extraction import Extraction
+from sources.braze.parcels import Parcel
+from sources.braze.profiles import ProfileShredder
+from sources.braze.resources import Chunk, resources
+from sources.braze.settings import resolve
+from sources.braze.users import ProfileRequest
+
+BARE_SQL = Path(__file__).with_name("bare_profiles.sql")
 SIDES = ("connector", "normalizer", "bare")
 
 
@@ -169,112 +187,77 @@ def profile(number: int, chance: random.Random) -> dict[str, Any]:
     }
 
 
+class Feed(Extraction):
+    """An extraction that brings the parcels of one file, and asks Braze for nothing."""
+
+    def __init__(self, parcels: Iterator[Parcel], folder: Path) -> None:
+        settings = resolve(api_key="none", endpoint="http://127.0.0.1:9")
+        super().__init__(settings, open_client(settings), datetime.now(UTC), request=ProfileRequest(folder))
+        self._parcels = parcels
+        self._waiting = next(parcels, None)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all was taken."""
+        return self._waiting is None
+
+    @property
+    def waits_for_commit(self) -> bool:
+        """Never."""
+        return False
+
+    def start(self, *_: Any) -> None:
+        """Begin nothing."""
+
+    def take(self, resource: str) -> Parcel | None:
+        """Give the next parcel."""
+        parcel, self._waiting = self._waiting, next(self._parcels, None)
+        return parcel
+
+
 def connector(source: Path, folder: Path, postgres: str | None = None) -> None:
-    """Load through the shredder and dlt."""
-    import dlt
+    """Load as `braze-elt sync` does: shredder, parcels, dlt resources, destination."""
 
-    from sources.braze.model import Table
-    from sources.braze.profile_tables import TOMBSTONE
-    from sources.braze.profiles import ProfileShredder
-
-    def hints(table: Table) -> Any:
-        columns: Any = {column.name: {"data_type": str(column.type)} for column in table.columns}
-        if TOMBSTONE in columns:
-            columns[TOMBSTONE]["hard_delete"] = True
-        return dlt.mark.make_hints(
-            table_name=table.name,
-            primary_key=table.key,
-            merge_key=table.parent,
-            columns=columns,
-            write_disposition={"disposition": "merge", "strategy": "delete-insert", "deduplicated": True},
-        )
-
-    @dlt.resource(name="users")
-    def profiles() -> Iterator[Any]:
-        known: set[str] = set()
+    def parcels() -> Iterator[Parcel]:
         with ProfileShredder(folder / "work") as shredder:
             for group in shredder.groups([source]):
-                for table, rows in group.tables:
-                    first = table.name not in known
-                    known.add(table.name)
-                    marked = dlt.mark.with_hints(rows, hints(table), create_table_variant=True)
-                    yield marked if first else dlt.mark.with_table_name(rows, table.name)
+                tables = {table.name: rows for table, rows in group.tables if rows.num_rows}
+                yield Parcel(tables, shapes={table.name: table for table, _ in group.tables})
 
-    if postgres:
-        destination: Any = dlt.destinations.postgres(postgres, preferred_loader_file_format="csv")
-    else:
-        destination = dlt.destinations.duckdb(_duckdb_credentials(folder), preferred_loader_file_format="parquet")
-    _pipeline(folder, destination).run(profiles())
+    os.environ |= {"DESTINATION__POSTGRES__CREDENTIALS": postgres} if postgres else {}
+    apply_loader_defaults()
+    target = destination("postgres") if postgres else destination("duckdb", folder / "loaded.duckdb")
+    pipeline = dlt.pipeline("bench", destination=target, dataset_name="braze", pipelines_dir=str(folder))
+    feed = Feed(parcels(), folder)
+    while not feed.finished:
+        pipeline.run(DltSource(dlt.Schema("braze"), "braze", resources(feed, Chunk(CHUNK_ROWS), ["users"])))
 
 
 def normalizer(source: Path, folder: Path) -> None:
-    """Load dicts through dlt's normalizer."""
-    import dlt
+    """Load dicts through dlt's normalizer, with the loader settings and limits that the connector has."""
 
     @dlt.resource(name="users", primary_key="braze_id", write_disposition="merge")
     def profiles() -> Iterator[Any]:
         with source.open("rb") as lines:
-            batch = []
-            for line in lines:
-                batch.append(orjson.loads(line))
-                if len(batch) == 1000:
-                    yield batch
-                    batch = []
-            yield batch
+            while batch := [orjson.loads(line) for line in islice(lines, 1000)]:
+                yield batch
 
-    destination = dlt.destinations.duckdb(_duckdb_credentials(folder), preferred_loader_file_format="parquet")
-    _pipeline(folder, destination).run(profiles())
+    apply_loader_defaults()
+    credentials = DuckDbCredentials(str(folder / "loaded.duckdb"))
+    credentials.global_config = DUCKDB_LIMITS
+    target = dlt.destinations.duckdb(credentials, preferred_loader_file_format="parquet")
+    dlt.pipeline("bench", destination=target, dataset_name="braze", pipelines_dir=str(folder)).run(profiles())
 
 
 def bare(source: Path, folder: Path) -> None:
-    """Create the same tables from the file with nothing but DuckDB."""
-    import duckdb
-
-    from sources.braze import profile_sql as sql
-    from sources.braze.pii import PiiRules, install_hmac
-    from sources.braze.profile_tables import PROFILE_LISTS, USERS
-
-    rules = PiiRules()
+    """Create the tables by hand-written SQL that trusts every field's type and keeps no promise beyond."""
     with duckdb.connect(str(folder / "bare.duckdb"), config={"temp_directory": str(folder)}) as connection:
         connection.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = false")
-        for macro in sql.MACROS:
-            connection.execute(macro)
-        install_hmac(connection, b"")
-        connection.execute(
-            f"CREATE TEMP VIEW lines AS SELECT hash(json) AS seq, json AS line FROM read_ndjson_objects('{source}')"
-        )
-        connection.execute(sql.profiles_statement(rules))
-        connection.execute(f"CREATE TABLE users AS {sql.users_query(USERS)}")
-        connection.execute(f"CREATE TABLE user_custom_attributes AS {sql.attributes_query(rules)}")
-        for rows in PROFILE_LISTS:
-            connection.execute(f"CREATE TABLE {rows.table.name} AS {sql.rows_query(rows, rules)}")
-
-
-def _duckdb_credentials(folder: Path) -> Any:
-    from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
-
-    credentials = DuckDbCredentials(str(folder / "loaded.duckdb"))
-    credentials.global_config = {"memory_limit": "512MB", "threads": min(4, os.cpu_count() or 1)}
-    return credentials
-
-
-def _pipeline(folder: Path, destination: Any) -> Any:
-    import dlt
-
-    os.environ |= {
-        "DATA_WRITER__DISABLE_COMPRESSION": "true",
-        "LOAD__DELETE_COMPLETED_JOBS": "true",
-        "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "true",
-        "RUNTIME__DLTHUB_TELEMETRY": "false",
-    }
-    return dlt.pipeline("bench", destination=destination, dataset_name="braze", pipelines_dir=str(folder))
+        connection.execute(BARE_SQL.read_text().replace("$source", str(source)))
 
 
 def one(side: str, source: Path, postgres: str | None) -> tuple[float, float, float]:
     """Run one side in this process: seconds after imports, CPU seconds, and peak memory in MB."""
-    import dlt  # noqa: F401 - imported before the clock starts
-    import duckdb  # noqa: F401
-
     with tempfile.TemporaryDirectory() as folder:
         started, worked = time.perf_counter(), time.process_time()
         if side == "connector":
@@ -309,7 +292,7 @@ def compare(profiles: int, rounds: int, postgres: str | None, sides: tuple[str, 
         source = Path(folder) / "profiles.ndjson"
         generate(source, profiles)
         megabytes = source.stat().st_size / 1e6
-        named = [(side, side, None) for side in sides]
+        named: list[tuple[str, str, str | None]] = [(side, side, None) for side in sides]
         if postgres:
             named.append(("connector, Postgres", "connector", postgres))
         runs: dict[str, list[tuple[float, float, float]]] = {name: [] for name, _, _ in named}

@@ -1,0 +1,87 @@
+"""The row of a run in `sync_runs`: "running" in its first package, brought up to date when it has ended."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import dlt
+from dlt.extract import DltResource
+
+from destinations.ledger import can_close, close
+from pipelines.job import Job
+from sources.braze.arrow import to_arrow
+from sources.braze.extraction import Extraction
+from sources.braze.flatten import Row
+from sources.braze.resources import hints
+from sources.braze.tables import TABLES
+
+RUNNING = "running"
+_TABLE = TABLES["sync_runs"]
+
+
+@dataclass
+class Outcome:
+    """What a run did, for the closing table and `sync_runs`."""
+
+    started_at: datetime
+    status: str = RUNNING
+    rows: Counter[str] = field(default_factory=Counter)
+    finished_at: datetime | None = None
+
+
+class Ledger:
+    """Keeps the row of one run, and notes that runs before it were killed."""
+
+    def __init__(self, job: Job, pipeline: dlt.Pipeline, extraction: Extraction, names: tuple[str, ...]) -> None:
+        self.outcome = Outcome(job.now)
+        self._job = job
+        self._pipeline = pipeline
+        self._extraction = extraction
+        self._names = names
+        self._in_place = can_close(pipeline)
+
+    def opening(self) -> DltResource:
+        """The resource for the run's first package."""
+        return dlt.resource(self._rows(), name=_TABLE.name)
+
+    def closing(self) -> list[DltResource]:
+        """What belongs into the run's last package: nothing where `close` can do it."""
+        return [] if self._in_place else [self.opening()]
+
+    def close(self) -> None:
+        """Bring the row up to date, and say of earlier runs that were never closed that they failed."""
+        if self._in_place:
+            close(self._pipeline, _TABLE.name, self._row())
+
+    def _row(self) -> Row:
+        traffic = self._extraction.run.client.traffic
+        return {
+            "run_id": self._extraction.run_id,
+            "command": self._job.command,
+            "selected": ",".join(self._names),
+            "started_at": self.outcome.started_at,
+            "finished_at": self.outcome.finished_at,
+            "status": self.outcome.status,
+            "requests": traffic.requests,
+            "retries": traffic.retries,
+            "rate_limited": traffic.refused,
+            "waited_seconds": float(traffic.waited),
+            "rows": self.outcome.rows.total(),
+            "failures": len(self._extraction.failures),
+        }
+
+    def _rows(self) -> Iterator[Any]:
+        row = self._row()
+        rows = [row] if self._in_place else [*self._unfinished(row), row]
+        yield dlt.mark.with_hints(to_arrow(_TABLE, rows, {}), hints(_TABLE), create_table_variant=True)
+
+    def _unfinished(self, row: Row) -> Iterator[Row]:
+        """The row of the run before if it was killed: where rows cannot be changed, the state remembers it."""
+        state = dlt.current.resource_state()
+        earlier = state.pop(RUNNING, None)
+        if earlier and earlier["run_id"] != row["run_id"]:
+            yield {**earlier, "status": "failed"}
+        if self.outcome.status == RUNNING:
+            state[RUNNING] = {**row, "started_at": self.outcome.started_at.isoformat()}
