@@ -26,7 +26,7 @@ the table whose row comes once to the one whose rows belong to it; join them by 
 `braze-elt schema --format mermaid` and `--format dbml` print one diagram with all columns, for other tools.
 """
 SCRIPT = '<script src="../assets/mermaid/mermaid.tiny.js"></script>'
-"""The theme would fetch Mermaid from another host if the page did not bring it."""
+"""@mermaid-js/tiny 11.17.2: the theme would fetch Mermaid from another host if the page did not bring it."""
 
 
 def page() -> str:
