@@ -14,7 +14,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.developing
 	$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
 
-lint: $(VENV)/.developing
+lint: $(VENV)/.developing docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -40,6 +40,11 @@ lock: $(VENV)/.developing
 	$(PIP) install uv
 	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 		--no-emit-index-url --no-annotate --no-header --strip-extras --upgrade --output-file constraints.txt
+
+# Builds site/: open site/index.html (only its search needs a server). Broken links and anchors end the build.
+.PHONY: docs
+docs: $(VENV)/.developing
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:
 	rm -rf $(VENV)

@@ -6,7 +6,7 @@ from sources.braze.model import Table
 from sources.braze.relations import references
 from sources.braze.tables import TABLES
 
-_SQL_TYPES = {
+SQL_TYPES = {
     "text": "VARCHAR",
     "bigint": "BIGINT",
     "double": "DOUBLE",
@@ -31,7 +31,7 @@ def _markdown_table(table: Table) -> str:
     lines.append(f"Resource `{table.resource}`. A row is one {', '.join(f'`{name}`' for name in table.key)}.")
     lines += ["", "| column | type | meaning |", "|---|---|---|"]
     lines += [
-        f"| `{column.name}` | {_SQL_TYPES[column.type]} | {column.description.replace('|', chr(92) + '|')} |"
+        f"| `{column.name}` | {SQL_TYPES[column.type]} | {column.description.replace('|', chr(92) + '|')} |"
         for column in table.columns
     ]
     return "\n".join([*lines, ""])
@@ -43,7 +43,7 @@ def _dbml() -> str:
         lines.append(f"Table {table.name} {{")
         for column in table.columns:
             required = "not null, " if column.name in table.key else ""
-            lines.append(f'  "{column.name}" {_SQL_TYPES[column.type]} [{required}note: {_quoted(column.description)}]')
+            lines.append(f'  "{column.name}" {SQL_TYPES[column.type]} [{required}note: {_quoted(column.description)}]')
         keys = ", ".join(f'"{name}"' for name in table.key)
         lines += ["  indexes {", f"    ({keys}) [pk]", "  }", f"  Note: {_quoted(table.description)}", "}", ""]
     lines += [f'Ref: {one.child}."{one.columns[0]}" > {one.parent}."{one.key[0]}"' for one in references()]
@@ -60,7 +60,7 @@ def _mermaid() -> str:
         lines.append(f"  {table.name} {{")
         for column in table.columns:
             key = " PK" if column.name in table.key else ""
-            lines.append(f"    {_SQL_TYPES[column.type]} {column.name}{key}")
+            lines.append(f"    {SQL_TYPES[column.type]} {column.name}{key}")
         lines.append("  }")
     lines += [f"  {one.parent} ||--o{{ {one.child} : {one.columns[0]}" for one in references()]
     return "\n".join(lines)

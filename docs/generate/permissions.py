@@ -1,0 +1,80 @@
+"""The page of permissions: what a key needs per resource, from the declarations of endpoints, catalogs and series."""
+
+from docs.generate.markdown import code, grid
+from sources.braze import endpoints
+from sources.braze.catalog import CATALOGS
+from sources.braze.endpoints import HOUR, Bucket, Endpoint
+from sources.braze.series import DAILY
+from sources.braze.tables import RESOURCES
+
+LISTS = {
+    "event_series": (endpoints.EVENTS,),
+    "events": (endpoints.EVENTS,),
+    "purchases": (endpoints.PURCHASES_PRODUCT_LIST,),
+    "users": (
+        endpoints.USERS_EXPORT_SEGMENT,
+        endpoints.USERS_EXPORT_IDS,
+        endpoints.USERS_EXPORT_GLOBAL_CONTROL_GROUP,
+    ),
+}
+"""What a resource asks beside its catalog and its series."""
+_OLDER_KEYS = f"keys without `{endpoints.EVENTS.permission}` can have `{endpoints.EVENTS_LIST.permission}` instead"
+_NEWER_WORKSPACES = "absent from newer workspaces, which is no failure"
+NOTES = {
+    "cards": _NEWER_WORKSPACES,
+    "card_series": _NEWER_WORKSPACES,
+    "canvas_summary": f"only with `--select`; `{endpoints.CANVAS_DATA_SERIES.permission}` is asked once if granted",
+    "event_series": _OLDER_KEYS,
+    "events": _OLDER_KEYS,
+    "sends": "only with the settings `sends` or `sends_query`",
+    "users": "each for its way of asking: `--segment`, `--external-ids`, `--global-control-group`;"
+    f" `--cancel` needs `{endpoints.EXPORT_SEGMENT_CANCEL.permission}`",
+}
+INTRODUCTION = """
+# Permissions
+
+Generated from the code. A key needs these permissions for the resources that you load, and no others. What it lacks
+costs the resource and nothing else: `braze-elt check` says so beforehand, `sync_failures` afterwards.
+"""
+
+
+def needed(resource: str) -> tuple[Endpoint, ...]:
+    """The endpoints that a sync of `resource` asks: its list and details, what lists it otherwise, its series."""
+    catalogs = {catalog.resource: (catalog.listing, catalog.details) for catalog in CATALOGS}
+    asked = [*catalogs.get(resource, ()), *LISTS.get(resource, ())]
+    for spec in DAILY:
+        if spec.resource == resource:
+            asked += [*catalogs.get(spec.of or "", ()), *(part.endpoint for part in spec.parts)]
+    return tuple(dict.fromkeys(asked))
+
+
+def page() -> str:
+    """Permissions by resource, then endpoints with their limits."""
+    resources = [
+        (code(name), ", ".join(code(endpoint.permission) for endpoint in needed(name)), NOTES.get(name, ""))
+        for name in RESOURCES
+    ]
+    declared = [value for value in vars(endpoints).values() if isinstance(value, Endpoint)]
+    rows = [
+        (code(f"{endpoint.method} {endpoint.path}"), code(endpoint.permission), _limit(endpoint.bucket), _cap(endpoint))
+        for endpoint in declared
+    ]
+    return "\n\n".join(
+        [
+            INTRODUCTION.strip(),
+            "## By resource",
+            grid(("resource", "permissions", "note"), resources),
+            "## By endpoint",
+            "Endpoints that share a limit share one pool. A request asks for so many days at most.",
+            grid(("endpoint", "permission", "rate limit", "days"), rows),
+        ]
+    )
+
+
+def _limit(bucket: Bucket) -> str:
+    period = "hour" if bucket.period == HOUR else "minute"
+    return f"{bucket.limit:,} an {period} ({bucket.name})".replace("an minute", "a minute")
+
+
+def _cap(endpoint: Endpoint) -> str:
+    return str(endpoint.cap or "")
