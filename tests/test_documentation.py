@@ -21,9 +21,6 @@ from tests.nights import SMALL, Nights
 REPOSITORY = Path(__file__).parent.parent
 DOCS = REPOSITORY / "docs"
 WRITTEN = sorted(DOCS.rglob("*.md"))
-COMING = {"schedule", "--metrics", "--summary", "SOURCES__BRAZE__ALERT_WEBHOOK"}
-"""What pages describe and the code does not have yet."""
-
 
 def build(repository: Path, site: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -174,14 +171,12 @@ def test_every_resource_has_its_permissions() -> None:
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.relative_to(DOCS).as_posix())
 def test_commands_and_options_that_pages_name_exist(page: Path) -> None:
     for name, rest in re.findall(r"braze-elt ([a-z-]+)([^`\n|&>;]*)", page.read_text(encoding="utf-8")):
-        if name in COMING:
-            continue
-        known = {spelling for option in cli.cli.commands[name].params for spelling in option.opts} | COMING
+        known = {spelling for option in cli.cli.commands[name].params for spelling in option.opts}
         assert {word for word in rest.split() if word.startswith("--")} <= known, f"{page.name}: braze-elt {name}{rest}"
 
 
 def test_every_setting_that_pages_set_exists(site: Path) -> None:
-    known = set(re.findall(r"SOURCES__BRAZE__[A-Z_]+", text_of(site, "reference/settings.html"))) | COMING
+    known = set(re.findall(r"SOURCES__BRAZE__[A-Z_]+", text_of(site, "reference/settings.html")))
     for page in WRITTEN:
         assert set(re.findall(r"SOURCES__BRAZE__[A-Z_]+[A-Z]", page.read_text(encoding="utf-8"))) <= known, page.name
 
