@@ -14,12 +14,14 @@ from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.destinations.impl.duckdb.exceptions import InvalidInMemoryDuckdbCredentials
 
 from destinations.errors import DestinationError
-from destinations.location import DUCKDB, POSTGRES, AnyDestination, credentials_setting
+from destinations.location import ATHENA, DUCKDB, FILESYSTEM, POSTGRES, AnyDestination, credentials_setting
 
 DEFAULT_FILE = Path("warehouse.duckdb")
 
-# The loader format that is fast and exact; dlt's own default, INSERT statements, is neither.
-LOADER_FORMATS = {DUCKDB: "parquet", POSTGRES: "csv"}
+# The loader format that is fast and exact; dlt's own default, INSERT statements or JSON lines, is neither.
+LOADER_FORMATS = {DUCKDB: "parquet", POSTGRES: "csv", FILESYSTEM: "parquet"}
+
+TABLE_FORMATS = ("parquet", "delta", "iceberg")
 
 # DuckDB by itself takes 80 % of the machine's memory; beyond this limit it spills to disk.
 DUCKDB_LIMITS: dict[str, Any] = {"memory_limit": "512MB", "threads": min(4, os.cpu_count() or 1)}
@@ -30,10 +32,11 @@ def destination(name: str, file: Path | None = None, read_only: bool = False) ->
 
     DuckDB writes `file` if given, else what `DESTINATION__DUCKDB__CREDENTIALS` says, else `warehouse.duckdb`;
     relative paths start at the current folder. Its `global_config` setting overrides `DUCKDB_LIMITS`. With
-    `read_only` DuckDB refuses every change, and lets other readers in.
+    `read_only` DuckDB refuses every change, and lets other readers in. `filesystem` writes Parquet, or what
+    `DESTINATION__FILESYSTEM__TABLE_FORMAT` says: `parquet`, `delta` or `iceberg`; Athena writes Iceberg.
 
-    Raises DestinationError for an unknown name, for a DuckDB database that is no file, and for `file` with
-    another destination than DuckDB. Opens nothing.
+    Raises DestinationError for an unknown name, for a DuckDB database that is no file, for another table format, and
+    for `file` with another destination than DuckDB. Opens nothing.
     """
     try:
         made = Destination.from_reference(name)
@@ -47,7 +50,11 @@ def destination(name: str, file: Path | None = None, read_only: bool = False) ->
         credentials = _duckdb_credentials(made, file)
         credentials.read_only = credentials.read_only or read_only
         made.config_params["credentials"] = credentials
-    elif file:
+    elif made.destination_type == FILESYSTEM:
+        _set_table_format(made)
+    elif made.destination_type == ATHENA and dlt.config.get(f"destination.{made.destination_name}.force_iceberg") is None:
+        made.config_params["force_iceberg"] = True  # its other tables cannot replace a row
+    if file and made.destination_type != DUCKDB:
         raise DestinationError(f"A file can only be given with the duckdb destination, not with {name}.")
     return made
 
@@ -55,6 +62,16 @@ def destination(name: str, file: Path | None = None, read_only: bool = False) ->
 def known_names() -> list[str]:
     """List the destinations that dlt brings, in alphabetical order."""
     return sorted(set(dlt.destinations.__all__) - {"destination", "dummy"})
+
+
+def _set_table_format(made: AnyDestination) -> None:
+    setting = f"destination.{made.destination_name}.table_format"
+    table_format = dlt.config.get(setting, str) or TABLE_FORMATS[0]
+    if table_format not in TABLE_FORMATS:
+        variable = setting.upper().replace(".", "__")
+        raise DestinationError(f"{variable} is {table_format!r}: set one of {', '.join(TABLE_FORMATS)}.")
+    if table_format != TABLE_FORMATS[0]:
+        made.caps_params["preferred_table_format"] = table_format
 
 
 def _unknown(name: str) -> str:

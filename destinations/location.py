@@ -17,6 +17,8 @@ from destinations.errors import DestinationError
 
 DUCKDB = "dlt.destinations.duckdb"
 POSTGRES = "dlt.destinations.postgres"
+FILESYSTEM = "dlt.destinations.filesystem"
+ATHENA = "dlt.destinations.athena"
 
 AnyDestination = Destination[Any, Any]
 
@@ -51,6 +53,11 @@ def fingerprint(destination: AnyDestination, dataset: str) -> str:
     return hashlib.sha256("\n".join(identity).encode()).hexdigest()
 
 
+def is_lake(destination: AnyDestination) -> bool:
+    """Say whether the destination keeps tables as files, in a folder or a bucket."""
+    return destination.destination_type == FILESYSTEM
+
+
 def duckdb_file(destination: AnyDestination, dataset: str) -> Path | None:
     """Return the file that a DuckDB destination writes, None for every other destination."""
     if destination.destination_type != DUCKDB:
@@ -64,6 +71,9 @@ def credentials_setting(destination: AnyDestination) -> str:
 
 
 def _place(config: Any) -> str:
+    if bucket := getattr(config, "bucket_url", None):
+        # Its `data_location` leaves out what follows the bucket's name.
+        return str(Path(bucket).absolute()) if config.is_local_path(bucket) else str(bucket)
     try:
         place = config.data_location()
     except (ConfigurationException, ValueError):

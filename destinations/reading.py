@@ -1,13 +1,17 @@
 """Reading a pipeline's dataset."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import dlt
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.destinations.job_client_impl import SqlJobClientBase
+from dlt.destinations.sql_client import SqlClientBase
 
 from destinations.errors import DestinationUnavailable
-from destinations.location import duckdb_file
+from destinations.location import DUCKDB, POSTGRES, duckdb_file, is_lake
+from destinations.schemas import stored_schema
 
 _TABLES = """
     SELECT table_name FROM information_schema.tables
@@ -18,6 +22,20 @@ _TABLES = """
 _COUNT = "SELECT '{table}' AS name, count(*) AS rows FROM \"{table}\""
 
 
+@contextmanager
+def connected(pipeline: dlt.Pipeline) -> Iterator[SqlClientBase[Any]]:
+    """An open SQL client of the pipeline's dataset that sees what is current, however the destination stores it."""
+    client: SqlClientBase[Any]
+    if is_lake(pipeline.destination):
+        from destinations import lake
+
+        client = lake.CurrentRows(lake.client_of(pipeline))
+    else:
+        client = pipeline.sql_client()
+    with client:
+        yield client
+
+
 def query(pipeline: dlt.Pipeline, sql: str) -> list[dict[str, Any]]:
     """Return the rows that `sql` selects, a dict by column name each; table names need no schema.
 
@@ -26,7 +44,7 @@ def query(pipeline: dlt.Pipeline, sql: str) -> list[dict[str, Any]]:
     if not exists(pipeline):
         raise DestinationUnavailable("Nothing has been loaded yet, the DuckDB file does not exist: run a sync.")
     try:
-        with pipeline.sql_client() as client, client.execute_query(sql) as cursor:
+        with connected(pipeline) as client, client.execute_query(sql) as cursor:
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     except DatabaseUndefinedRelation:
@@ -39,9 +57,25 @@ def table_names(pipeline: dlt.Pipeline) -> list[str]:
     """List the tables of the dataset, dlt's own left out, in alphabetical order; empty before the first load."""
     if not exists(pipeline):
         return []
+    if pipeline.destination.destination_type not in (DUCKDB, POSTGRES):
+        return _declared_tables(pipeline)
     dataset = pipeline.dataset_name.replace("'", "''")
     names = [row["table_name"] for row in query(pipeline, _TABLES.format(dataset=dataset))]
     return [name for name in names if not name.startswith("_dlt_")]
+
+
+def _declared_tables(pipeline: dlt.Pipeline) -> list[str]:
+    """The tables of the schema that is stored in the dataset, those that exist."""
+    if is_lake(pipeline.destination):
+        from destinations import lake
+
+        return lake.table_names(lake.client_of(pipeline))
+    with pipeline.destination_client() as client:
+        schema = stored_schema(client)
+        if schema is None or not isinstance(client, SqlJobClientBase):
+            return []
+        client.schema = schema
+        return sorted(name for name, columns in client.get_storage_tables(schema.data_table_names()) if columns)
 
 
 def table_counts(pipeline: dlt.Pipeline) -> dict[str, int]:
@@ -70,7 +104,7 @@ def first_column(pipeline: dlt.Pipeline, sql: str) -> Iterator[str]:
     if not exists(pipeline):
         raise DestinationUnavailable("Nothing has been loaded yet, the DuckDB file does not exist: run a sync.")
     try:
-        with pipeline.sql_client() as client, client.execute_query(sql) as cursor:
+        with connected(pipeline) as client, client.execute_query(sql) as cursor:
             while rows := cursor.fetchmany(_ROWS_AT_A_TIME):
                 yield from (str(row[0]) for row in rows if row[0] is not None)
     except DatabaseUndefinedRelation:

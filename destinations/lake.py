@@ -1,0 +1,105 @@
+"""Tables that are files: in a folder or a bucket, as Parquet alone or with Delta's or Iceberg's list of what counts.
+
+They are only appended to. Reading goes through DuckDB views of the current rows (`current`), over the files that the
+table format lists; no DuckDB extension is needed for any of the formats.
+"""
+
+from typing import Any
+
+import duckdb
+import dlt
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.common.destination.typing import PreparedTableSchema
+from dlt.common.schema import Schema
+from dlt.common.storages.configuration import FileSystemCredentials
+from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
+from dlt.destinations.impl.filesystem.sql_client import FilesystemSqlClient
+
+from destinations.current import Grain, current
+from destinations.schemas import stored_schema
+
+DELTA, ICEBERG = "delta", "iceberg"
+
+
+def client_of(pipeline: dlt.Pipeline) -> FilesystemClient:
+    """Dlt's client of a pipeline whose destination keeps files, with the newest schema that is stored beside them."""
+    client = pipeline.destination_client()
+    assert isinstance(client, FilesystemClient)
+    if schema := stored_schema(client):
+        client.schema = schema
+    return client
+
+
+def table_names(client: FilesystemClient) -> list[str]:
+    """The tables that have files, dlt's own left out."""
+    return sorted(name for name in client.schema.data_table_names() if client.list_table_files(name))
+
+
+def newest_load(client: FilesystemClient) -> str | None:
+    """The newest completed load, having noted as complete those that wanted only the note.
+
+    dlt stores a load's cursors when all its rows are there, and then the note: rows of a load that was killed in
+    between would be neither current nor asked for again.
+    """
+    noted, stored = _load_ids(client, client.schema.loads_table_name), _load_ids(client, client.schema.state_table_name)
+    for load_id in sorted(stored - noted):
+        client.complete_load(load_id)
+    return max(noted | stored, default=None)
+
+
+def _load_ids(client: FilesystemClient, table: str) -> set[str]:
+    """The loads that the names of the files of one of dlt's own tables tell: owner, load and hash."""
+    if not client.is_storage_initialized():
+        return set()
+    names = [file.rpartition("/")[2].removesuffix(".jsonl") for file in client.list_table_files(table)]
+    return {name.split("__")[1] for name in names if "__" in name}
+
+
+class CurrentRows(FilesystemSqlClient):
+    """dlt's SQL client for files, but its views show what is current instead of every row ever appended."""
+
+    def __init__(self, remote_client: FilesystemClient) -> None:
+        super().__init__(remote_client, remote_client.dataset_name)
+
+    def create_view_select(
+        self, table_schema: PreparedTableSchema, schema: Schema | None = None
+    ) -> tuple[str, str] | None:
+        """The location and the SELECT of a table's view."""
+        name = table_schema["name"]
+        if name in self.schema.dlt_table_names():
+            selected: tuple[str, str] | None = super().create_view_select(table_schema, schema)
+            return selected
+        files = ", ".join("'" + file.replace("'", "''") + "'" for file in self._files(name))
+        if not files:
+            raise DestinationUndefinedEntity(name)
+        select = current(
+            f"read_parquet([{files}], union_by_name = true)",
+            self._loads(),
+            Grain.of(table_schema["columns"]),
+            self.escape_column_name,
+        )
+        return self.remote_client.get_table_dir(name), select
+
+    def create_secret(self, scope: str, credentials: FileSystemCredentials, *args: Any, **kwargs: Any) -> bool:
+        """Let DuckDB read the bucket: by its own extension, or through Python where that cannot be installed."""
+        try:
+            made: bool = super().create_secret(scope, credentials, *args, **kwargs)
+        except (duckdb.IOException, duckdb.CatalogException, duckdb.HTTPException):
+            self._register_filesystem(self.remote_client.fs_client, self.remote_client.config.protocol)
+            return True
+        return made
+
+    def _loads(self) -> str:
+        prepared = self.remote_client.prepare_load_table(self.schema.loads_table_name)
+        selected = super().create_view_select(prepared, self.schema)
+        assert selected
+        return f"({selected[1]})"
+
+    def _files(self, name: str) -> list[str]:
+        client = self.remote_client
+        table_format = client.prepare_load_table(name).get("table_format")
+        if table_format == DELTA:
+            return list(client.load_open_table(DELTA, name).file_uris())
+        if table_format == ICEBERG:
+            return [task.file.file_path for task in client.load_open_table(ICEBERG, name).scan().plan_files()]
+        return [file if client.is_local_filesystem else client.make_remote_url(file) for file in client.list_table_files(name)]
