@@ -4,11 +4,11 @@ They are only appended to. Reading goes through DuckDB views of the current rows
 table format lists; no DuckDB extension is needed for any of the formats.
 """
 
+import re
 from typing import Any
 
-import duckdb
 import dlt
-from dlt.common.destination.exceptions import DestinationUndefinedEntity
+import duckdb
 from dlt.common.destination.typing import PreparedTableSchema
 from dlt.common.schema import Schema
 from dlt.common.storages.configuration import FileSystemCredentials
@@ -19,6 +19,8 @@ from destinations.current import Grain, current
 from destinations.schemas import stored_schema
 
 DELTA, ICEBERG = "delta", "iceberg"
+
+_LOAD_FILE = re.compile(r".*?__(?P<load>\d+\.\d+)(__[0-9a-f]*)?\.jsonl")
 
 
 def client_of(pipeline: dlt.Pipeline) -> FilesystemClient:
@@ -48,11 +50,11 @@ def newest_load(client: FilesystemClient) -> str | None:
 
 
 def _load_ids(client: FilesystemClient, table: str) -> set[str]:
-    """The loads that the names of the files of one of dlt's own tables tell: owner, load and hash."""
+    """The loads that the files of one of dlt's own tables are named for."""
     if not client.is_storage_initialized():
         return set()
-    names = [file.rpartition("/")[2].removesuffix(".jsonl") for file in client.list_table_files(table)]
-    return {name.split("__")[1] for name in names if "__" in name}
+    names = [file.rpartition("/")[2] for file in client.list_table_files(table)]
+    return {found["load"] for name in names if (found := _LOAD_FILE.match(name))}
 
 
 class CurrentRows(FilesystemSqlClient):
@@ -70,14 +72,8 @@ class CurrentRows(FilesystemSqlClient):
             selected: tuple[str, str] | None = super().create_view_select(table_schema, schema)
             return selected
         files = ", ".join("'" + file.replace("'", "''") + "'" for file in self._files(name))
-        if not files:
-            raise DestinationUndefinedEntity(name)
-        select = current(
-            f"read_parquet([{files}], union_by_name = true)",
-            self._loads(),
-            Grain.of(table_schema["columns"]),
-            self.escape_column_name,
-        )
+        rows = f"read_parquet([{files}], union_by_name = true)" if files else self._no_rows(table_schema)
+        select = current(rows, self._loads(), Grain.of(table_schema["columns"]), self.escape_column_name)
         return self.remote_client.get_table_dir(name), select
 
     def create_secret(self, scope: str, credentials: FileSystemCredentials, *args: Any, **kwargs: Any) -> bool:
@@ -88,6 +84,14 @@ class CurrentRows(FilesystemSqlClient):
             self._register_filesystem(self.remote_client.fs_client, self.remote_client.config.protocol)
             return True
         return made
+
+    def _no_rows(self, table_schema: PreparedTableSchema) -> str:
+        types = self.capabilities.get_type_mapper()
+        columns = (
+            f"NULL::{types.to_destination_type(column, table_schema)} AS {self.escape_column_name(name)}"
+            for name, column in table_schema["columns"].items()
+        )
+        return f"(SELECT {', '.join(columns)} LIMIT 0)"
 
     def _loads(self) -> str:
         prepared = self.remote_client.prepare_load_table(self.schema.loads_table_name)

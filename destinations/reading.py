@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import dlt
+import sqlglot
+import sqlglot.expressions
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.destinations.sql_client import SqlClientBase
@@ -44,8 +47,8 @@ def query(pipeline: dlt.Pipeline, sql: str) -> list[dict[str, Any]]:
     if not exists(pipeline):
         raise DestinationUnavailable("Nothing has been loaded yet, the DuckDB file does not exist: run a sync.")
     try:
-        with connected(pipeline) as client, client.execute_query(sql) as cursor:
-            names = [column[0] for column in cursor.description]
+        with connected(pipeline) as client, client.execute_query(_in_its_words(client, sql)) as cursor:
+            names = list(cursor.columns_schema)
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     except DatabaseUndefinedRelation:
         raise DestinationUnavailable(
@@ -104,13 +107,39 @@ def first_column(pipeline: dlt.Pipeline, sql: str) -> Iterator[str]:
     if not exists(pipeline):
         raise DestinationUnavailable("Nothing has been loaded yet, the DuckDB file does not exist: run a sync.")
     try:
-        with connected(pipeline) as client, client.execute_query(sql) as cursor:
+        with connected(pipeline) as client, client.execute_query(_in_its_words(client, sql)) as cursor:
             while rows := cursor.fetchmany(_ROWS_AT_A_TIME):
                 yield from (str(row[0]) for row in rows if row[0] is not None)
     except DatabaseUndefinedRelation:
         raise DestinationUnavailable(
             f"The dataset {pipeline.dataset_name} has no table that is asked for yet: run a sync."
         ) from None
+
+
+def as_instant(value: Any) -> Any:
+    """A moment as an aware `datetime`; some destinations give it as text or without its zone, which is UTC."""
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) and value.tzinfo is None else value
+
+
+def _in_its_words(client: SqlClientBase[Any], sql: str) -> str:
+    """`sql`, which is DuckDB's and Postgres's, in the dialect of the destination, with its tables in their schema."""
+    dialect = client.capabilities.sqlglot_dialect
+    if dialect in ("duckdb", "postgres"):
+        return sql
+    statement = sqlglot.parse_one(sql, read="duckdb")
+    named = {expression.alias for expression in statement.find_all(sqlglot.exp.CTE)}
+    for table in list(statement.find_all(sqlglot.exp.Table)):
+        if not table.db and table.name not in named:
+            qualified = client.make_qualified_table_name_path(table.name, quote=False)
+            parts = [sqlglot.exp.to_identifier(part, quoted=True) for part in qualified]
+            alias = table.args.get("alias") or sqlglot.exp.TableAlias(this=sqlglot.exp.to_identifier(table.name))
+            table.replace(sqlglot.exp.Table(**dict(zip(("this", "db", "catalog"), reversed(parts))), alias=alias))
+    for column in statement.find_all(sqlglot.exp.Column):
+        if column.this.args.get("quoted"):
+            column.this.set("this", client.capabilities.casefold_identifier(column.name))
+    return statement.sql(dialect=dialect)
 
 
 _ROWS_AT_A_TIME = 10_000

@@ -12,7 +12,7 @@ import orjson
 from rich.table import Table
 
 from destinations.errors import DestinationError
-from destinations.reading import query, table_counts
+from destinations.reading import as_instant, query, table_counts
 from pipelines.job import PIPELINE, make_pipeline
 from pipelines.terminal import stdout
 from sources.braze.planning import RECHECK_DAYS
@@ -77,16 +77,20 @@ def read_status(pipeline: dlt.Pipeline, now: datetime) -> Status:
     counts = table_counts(pipeline)
     if "sync_runs" not in counts:
         raise DestinationError("Nothing has been loaded here yet: run braze-elt sync.")
-    finished = query(pipeline, _LAST_GOOD_RUN)[0]["finished_at"]
+    finished = as_instant(query(pipeline, _LAST_GOOD_RUN)[0]["finished_at"])
     freshness = _freshness(pipeline, counts, now.date())
     return Status(
-        runs=query(pipeline, _LAST_RUNS),
+        runs=[_with_instants(row, "started_at", "finished_at") for row in query(pipeline, _LAST_RUNS)],
         freshness=freshness,
         behind=_behind(pipeline, counts),
         failures=query(pipeline, _OPEN_FAILURES) if "sync_failures" in counts else [],
         age_hours=(now - finished).total_seconds() / 3600 if finished else None,
         late=_late(freshness, now),
     )
+
+
+def _with_instants(row: dict[str, Any], *names: str) -> dict[str, Any]:
+    return row | {name: as_instant(row[name]) for name in names}
 
 
 _ALWAYS_CURRENT = frozenset({"kpi_daily", "session_daily", "event_daily", "purchase_daily"})
@@ -107,10 +111,11 @@ def _freshness(pipeline: dlt.Pipeline, counts: Mapping[str, int], today: date) -
     if not dated:
         return []
     selects = [
-        f'SELECT \'{name}\' AS name, CAST(max("{time}") AS DATE) AS newest FROM "{name}"'
+        f'SELECT \'{name}\' AS name, CAST(max("{time}") AS VARCHAR) AS newest FROM "{name}"'
         for name, time in dated.items()
     ]
-    newest = {row["name"]: row["newest"] for row in query(pipeline, " UNION ALL ".join(selects))}
+    rows = query(pipeline, " UNION ALL ".join(selects))
+    newest = {row["name"]: _day(row["newest"]) for row in rows}
     return [
         {
             "table": name,
@@ -120,6 +125,11 @@ def _freshness(pipeline: dlt.Pipeline, counts: Mapping[str, int], today: date) -
         }
         for name in dated
     ]
+
+
+def _day(text: Any) -> date | None:
+    """The day that the text of a date or an instant begins with; as text it is alike in every destination."""
+    return date.fromisoformat(str(text)[:10]) if text else None
 
 
 def _time_column(table: str) -> str | None:
@@ -154,7 +164,7 @@ def _behind(pipeline: dlt.Pipeline, counts: Mapping[str, int]) -> dict[str, int]
     behind = {}
     for entities in _ENTITIES:
         if entities.table in counts and entities.catalog in counts:
-            newest = query(pipeline, f"SELECT max(date) AS day FROM {entities.table}")[0]["day"]
+            newest = _day(query(pipeline, f"SELECT max(date) AS day FROM {entities.table}")[0]["day"])
             if newest:
                 sql = f"""
                     SELECT count(*) AS entities FROM (
