@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import dlt
+from dlt.common import json
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.configuration.resolve import resolve_configuration
 from dlt.common.destination import Destination
@@ -14,7 +15,7 @@ from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.destinations.impl.duckdb.exceptions import InvalidInMemoryDuckdbCredentials
 
 from destinations.errors import DestinationError
-from destinations.location import ATHENA, DUCKDB, FILESYSTEM, POSTGRES, AnyDestination, credentials_setting
+from destinations.location import ATHENA, DUCKDB, FILESYSTEM, POSTGRES, SQLALCHEMY, AnyDestination, credentials_setting
 
 DEFAULT_FILE = Path("warehouse.duckdb")
 
@@ -50,6 +51,8 @@ def destination(name: str, file: Path | None = None, read_only: bool = False) ->
         credentials = _duckdb_credentials(made, file)
         credentials.read_only = credentials.read_only or read_only
         made.config_params["credentials"] = credentials
+    elif made.destination_type == SQLALCHEMY:
+        _write_json_as_it_is(made)
     elif made.destination_type == FILESYSTEM:
         _set_table_format(made)
     elif made.destination_type == ATHENA and dlt.config.get(f"destination.{made.destination_name}.force_iceberg") is None:
@@ -62,6 +65,22 @@ def destination(name: str, file: Path | None = None, read_only: bool = False) ->
 def known_names() -> list[str]:
     """List the destinations that dlt brings, in alphabetical order."""
     return sorted(set(dlt.destinations.__all__) - {"destination", "dummy"})
+
+
+def _write_json_as_it_is(made: AnyDestination) -> None:
+    """JSON comes as text, which SQLAlchemy would wrap into a JSON string once more."""
+    from dlt.destinations.impl.sqlalchemy.configuration import SqlalchemyCredentials
+
+    try:
+        credentials = resolve_configuration(SqlalchemyCredentials(), sections=("destination", made.destination_name))
+    except ConfigurationException:
+        return  # said when the destination is opened
+    credentials.engine_kwargs = {"json_serializer": _json_text, **(credentials.engine_kwargs or {})}
+    made.config_params["credentials"] = credentials
+
+
+def _json_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _set_table_format(made: AnyDestination) -> None:

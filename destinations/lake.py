@@ -57,6 +57,24 @@ def _load_ids(client: FilesystemClient, table: str) -> set[str]:
     return {found["load"] for name in names if (found := _LOAD_FILE.match(name))}
 
 
+def iceberg_metadata(client: FilesystemClient, name: str) -> str:
+    """Where the newest metadata of an Iceberg table is."""
+    from dlt.common.libs.pyiceberg import get_last_metadata_file
+
+    return get_last_metadata_file(f"{client.get_table_dir(name)}metadata", client.fs_client, client.config)
+
+
+def _iceberg_files(client: FilesystemClient, name: str) -> list[str]:
+    """The files of the newest snapshot; read without a catalog, since dlt's own is in the memory of one thread."""
+    from dlt.common.configuration.specs.mixins import WithPyicebergConfig
+    from pyiceberg.table import StaticTable
+
+    credentials = client.config.credentials
+    access = credentials.to_pyiceberg_fileio_config() if isinstance(credentials, WithPyicebergConfig) else {}
+    table = StaticTable.from_metadata(iceberg_metadata(client, name), properties=access)
+    return [task.file.file_path for task in table.scan().plan_files()]
+
+
 class CurrentRows(FilesystemSqlClient):
     """dlt's SQL client for files, but its views show what is current instead of every row ever appended."""
 
@@ -105,5 +123,5 @@ class CurrentRows(FilesystemSqlClient):
         if table_format == DELTA:
             return list(client.load_open_table(DELTA, name).file_uris())
         if table_format == ICEBERG:
-            return [task.file.file_path for task in client.load_open_table(ICEBERG, name).scan().plan_files()]
+            return _iceberg_files(client, name)
         return [file if client.is_local_filesystem else client.make_remote_url(file) for file in client.list_table_files(name)]

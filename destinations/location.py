@@ -19,6 +19,7 @@ DUCKDB = "dlt.destinations.duckdb"
 POSTGRES = "dlt.destinations.postgres"
 FILESYSTEM = "dlt.destinations.filesystem"
 ATHENA = "dlt.destinations.athena"
+SQLALCHEMY = "dlt.destinations.sqlalchemy"
 
 AnyDestination = Destination[Any, Any]
 
@@ -68,6 +69,13 @@ def duckdb_file(destination: AnyDestination, dataset: str) -> Path | None:
 def credentials_setting(destination: AnyDestination) -> str:
     """Return the name of the environment variable that holds the destination's credentials."""
     return f"DESTINATION__{destination.destination_name.upper()}__CREDENTIALS"
+
+
+def place_setting(destination: AnyDestination) -> str:
+    """Return the name of the environment variable that says where the destination is."""
+    if is_lake(destination):
+        return f"DESTINATION__{destination.destination_name.upper()}__BUCKET_URL"
+    return credentials_setting(destination)
 
 
 def _place(config: Any) -> str:

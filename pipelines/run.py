@@ -17,6 +17,7 @@ from dlt.extract import DltResource, DltSource
 from destinations.comments import write as write_comments
 from destinations.indexes import ensure as ensure_indexes
 from destinations.state import prune_state
+from destinations.views import write as write_views
 from pipelines.errors import loading
 from pipelines.job import Job, opened
 from pipelines.logs import configure_logging
@@ -104,6 +105,7 @@ def _load(job: Job, pipeline: dlt.Pipeline, extraction: Extraction, settings: Se
         ensure_indexes(pipeline, merge_keys())
         write_comments(pipeline, descriptions(pipeline.default_schema))
         prune_state(pipeline)
+        write_views(pipeline)
     print_outcome(extraction, outcome)
     return {"ok": 0, "partial": 3}.get(outcome.status, 1)
 

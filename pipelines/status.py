@@ -13,7 +13,7 @@ from rich.table import Table
 
 from destinations.errors import DestinationError
 from destinations.reading import as_instant, query, table_counts
-from pipelines.job import PIPELINE, make_pipeline
+from pipelines.job import reading
 from pipelines.terminal import stdout
 from sources.braze.planning import RECHECK_DAYS
 from sources.braze.tables import TABLES
@@ -58,8 +58,8 @@ def run_status(
     destination: str, dataset: str, output: str, max_age_hours: float | None, now: datetime | None = None
 ) -> int:
     """Print the status; 3 if anything that a sync loads is older than `max_age_hours` at `now`, 0 otherwise."""
-    pipeline = make_pipeline(PIPELINE, dataset, destination)
-    status = read_status(pipeline, (now or datetime.now(tz=UTC)).astimezone(_zone()))
+    with reading(destination, dataset) as pipeline:
+        status = read_status(pipeline, (now or datetime.now(tz=UTC)).astimezone(_zone()))
     if output == "json":
         click.echo(orjson.dumps(asdict(status), default=str, option=orjson.OPT_INDENT_2).decode())
     else:
