@@ -8,7 +8,6 @@ import re
 from typing import Any
 
 import dlt
-import duckdb
 from dlt.common.destination.typing import PreparedTableSchema
 from dlt.common.schema import Schema
 from dlt.common.storages.configuration import FileSystemCredentials
@@ -95,13 +94,14 @@ class CurrentRows(FilesystemSqlClient):
         return self.remote_client.get_table_dir(name), select
 
     def create_secret(self, scope: str, credentials: FileSystemCredentials, *args: Any, **kwargs: Any) -> bool:
-        """Let DuckDB read the bucket: by its own extension, or through Python where that cannot be installed."""
-        try:
-            made: bool = super().create_secret(scope, credentials, *args, **kwargs)
-        except (duckdb.IOException, duckdb.CatalogException, duckdb.HTTPException):
-            self._register_filesystem(self.remote_client.fs_client, self.remote_client.config.protocol)
-            return True
-        return made
+        """Let DuckDB read buckets through Python: without its own extension, and with whatever credentials dlt found.
+
+        dlt's way asks DuckDB for its secrets by a method that DuckDB 2 no longer has.
+        """
+        protocol = self.remote_client.config.protocol
+        if protocol != "file":
+            self._register_filesystem(self.remote_client.fs_client, protocol)
+        return True
 
     def _no_rows(self, table_schema: PreparedTableSchema) -> str:
         types = self.capabilities.get_type_mapper()
