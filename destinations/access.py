@@ -219,7 +219,9 @@ def _import_table_format(table_format: str | None) -> None:
 def _prove_file(client: Any) -> None:
     """Write a file where the dataset is or will be, and remove it with the folders that were made for it."""
     files, folder = client.fs_client, client.dataset_path.rstrip("/")
-    made = [path for path in (folder, folder.rpartition("/")[0]) if client.is_local_filesystem and not files.exists(path)]
+    made = [
+        path for path in (folder, folder.rpartition("/")[0]) if client.is_local_filesystem and not files.exists(path)
+    ]
     probe = f"{folder}/{_PROBE}"
     if client.is_local_filesystem:
         files.makedirs(folder, exist_ok=True)
@@ -235,7 +237,9 @@ def _prove_table(client: SqlClientBase[Any], initialized: bool) -> None:
         client.create_dataset()
     try:
         name = client.make_qualified_table_name(_PROBE)
-        client.execute_sql(f"CREATE TABLE {name} (x INTEGER){_TABLE_KINDS.get(client.capabilities.sqlglot_dialect, '')}")
+        client.execute_sql(
+            f"CREATE TABLE {name} (x INTEGER){_TABLE_KINDS.get(client.capabilities.sqlglot_dialect, '')}"
+        )
         client.execute_sql(f"DROP TABLE {name}")
     finally:
         if not initialized:

@@ -55,7 +55,9 @@ def destination(name: str, file: Path | None = None, read_only: bool = False) ->
         _write_json_as_it_is(made)
     elif made.destination_type == FILESYSTEM:
         _set_table_format(made)
-    elif made.destination_type == ATHENA and dlt.config.get(f"destination.{made.destination_name}.force_iceberg") is None:
+    elif (
+        made.destination_type == ATHENA and dlt.config.get(f"destination.{made.destination_name}.force_iceberg") is None
+    ):
         made.config_params["force_iceberg"] = True  # its other tables cannot replace a row
     if file and made.destination_type != DUCKDB:
         raise DestinationError(f"A file can only be given with the duckdb destination, not with {name}.")

@@ -124,4 +124,7 @@ class CurrentRows(FilesystemSqlClient):
             return list(client.load_open_table(DELTA, name).file_uris())
         if table_format == ICEBERG:
             return _iceberg_files(client, name)
-        return [file if client.is_local_filesystem else client.make_remote_url(file) for file in client.list_table_files(name)]
+        return [
+            file if client.is_local_filesystem else client.make_remote_url(file)
+            for file in client.list_table_files(name)
+        ]

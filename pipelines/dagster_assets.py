@@ -13,12 +13,13 @@ from collections.abc import Iterator
 
 import dagster
 
+from destinations import DestinationError
 from pipelines.errors import RunFailed
 from pipelines.freshness import Loaded, loaded
 from pipelines.job import Job
 from pipelines.run import run
 from sources.braze import default_names
-from sources.braze.errors import BrazeError
+from sources.braze.errors import BrazeError, ConfigurationError
 from sources.braze.settings import resolve
 from sources.braze.tables import RESOURCES, tables_of
 
@@ -42,7 +43,9 @@ def _spec(resource: str) -> dagster.AssetSpec:
     return dagster.AssetSpec(_key(resource), description=described, group_name=PREFIX, skippable=True)
 
 
-@dagster.multi_asset(name="braze", specs=[_spec(name) for name in RESOURCES if name != "canvas_summary"], can_subset=True)
+@dagster.multi_asset(
+    name="braze", specs=[_spec(name) for name in RESOURCES if name != "canvas_summary"], can_subset=True
+)
 def braze_assets(
     context: dagster.AssetExecutionContext, config: Warehouse
 ) -> Iterator[dagster.MaterializeResult[None]]:
@@ -53,7 +56,7 @@ def braze_assets(
         return
     try:
         code = run(Job("sync", ",".join(names), config.destination, config.dataset))
-    except (RunFailed, BrazeError) as error:
+    except (RunFailed, BrazeError, ConfigurationError, DestinationError) as error:
         raise dagster.Failure(str(error)) from error
     if code == 1:
         raise dagster.Failure("The run was interrupted: what had arrived is loaded, the next run asks for the rest.")

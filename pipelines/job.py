@@ -121,7 +121,9 @@ def append_notice(pipeline: dlt.Pipeline) -> str | None:
         return None
     name = pipeline.destination.destination_name
     if not is_lake(pipeline.destination):
-        raise DestinationError(f"The {name} destination cannot replace rows by their parent: choose an SQL destination.")
+        raise DestinationError(
+            f"The {name} destination cannot replace rows by their parent: choose an SQL destination."
+        )
     return (
         f"The {name} destination cannot replace rows: every load is appended, and what is current is in the views that"
         f" views.sql in the dataset {pipeline.dataset_name} makes."

@@ -75,7 +75,9 @@ class Engine(Warehouse):
             for name, table in metadata.tables.items():
                 columns = [column.name for column in table.columns]
                 rows = source.execute(sqlalchemy.select(table)).all()
-                kinds = pa.schema([(column.name, _KINDS.get(type(column.type), pa.string())) for column in table.columns])
+                kinds = pa.schema(
+                    [(column.name, _KINDS.get(type(column.type), pa.string())) for column in table.columns]
+                )
                 data = [dict(zip(columns, row, strict=True)) for row in rows]
                 connection.register("copied", pa.Table.from_pylist(data, kinds))
                 connection.execute(f'CREATE TABLE braze."{name}" AS SELECT * FROM copied')

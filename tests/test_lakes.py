@@ -25,7 +25,6 @@ from tests.lakes import Lake, lake
 from tests.warehouses import Warehouse
 from tests.workspaces import (
     NOW,
-    START,
     TODAY,
     configure,
     differences,
@@ -45,6 +44,8 @@ EVERYTHING = f"{CAMPAIGNS},canvases,canvas_series,segments,segment_series,events
 FORMATS = ("parquet", "delta", "iceberg")
 URL, FORMAT = "DESTINATION__FILESYSTEM__BUCKET_URL", "DESTINATION__FILESYSTEM__TABLE_FORMAT"
 
+RECENTLY = TODAY - timedelta(days=12)
+LATER = NOW + timedelta(minutes=5)
 KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
 REGION = "us-east-1"
 
@@ -85,10 +86,7 @@ def content(warehouse: Warehouse) -> dict[str, list[tuple[Any, ...]]]:
     """All rows of all tables but the ledger, without what says when they were loaded."""
     tables = [table for table in loaded(warehouse) if not table.name.startswith("sync_")]
     columns = {table.name: [column for column in table.columns if column.name != "synced_at"] for table in tables}
-    selects = [
-        f"SELECT {', '.join(map(_quoted, wanted))} FROM braze.{name}"
-        for name, wanted in columns.items()
-    ]
+    selects = [f"SELECT {', '.join(map(_quoted, wanted))} FROM braze.{name}" for name, wanted in columns.items()]
     return {
         name: sorted((tuple(map(_plain, row, wanted)) for row in rows), key=repr)
         for (name, wanted), rows in zip(columns.items(), queried(warehouse, selects), strict=True)
@@ -119,7 +117,7 @@ def change(sandbox: Sandbox) -> None:
 def totals(sandbox: Sandbox, warehouse: Warehouse) -> dict[str, Any]:
     """What the workspace states about the tables that are loaded."""
     present = {table.name for table in loaded(warehouse)}
-    return {name: sums for name, sums in sandbox.totals(START, TODAY).items() if name in present}
+    return {name: sums for name, sums in sandbox.totals(RECENTLY, TODAY).items() if name in present}
 
 
 def assert_right(warehouse: Warehouse, sandbox: Sandbox) -> None:
@@ -133,29 +131,32 @@ def two_nights(
 ) -> None:
     """A night, a change of the past, the local state lost, another night: as a first load of the changed workspace."""
     with workspace(**options) as sandbox:
-        configure(monkeypatch, sandbox)
+        configure(monkeypatch, sandbox, start_date=RECENTLY)
         assert sync(warehouse.name, select) == 0
         assert_right(warehouse, sandbox)
-        before = content(warehouse)
-        asked = len(sandbox.log.requests)
+        before, asked = content(warehouse), len(sandbox.log.requests)
         change(sandbox)
         shutil.rmtree(workplace / "dlt")
         sandbox.log.reset()
-        later = NOW + timedelta(minutes=5)
-        assert sync(warehouse.name, select, now=later) == 0
+        assert sync(warehouse.name, select, now=LATER) == 0
         assert len(sandbox.log.requests) <= asked
         assert_right(warehouse, sandbox)
         after = content(warehouse)
         fresh = Warehouse("duckdb", str(workplace / "fresh.duckdb"))
-        assert sync("duckdb", select, pipeline="fresh", file=Path(fresh.credentials), now=later) == 0
+        assert sync("duckdb", select, pipeline="fresh", file=Path(fresh.credentials), now=LATER) == 0
         expected = content(fresh)
         assert {name: rows for name, rows in after.items() if rows} == {k: rows for k, rows in expected.items() if rows}
         assert len(before["campaign_tags"]) > len(after["campaign_tags"])
-        assert run_verify(Job("verify", select, warehouse.name, now=later), None, "json") == 0
-        shown = CliRunner().invoke(cli, ["status", "--destination", warehouse.name, "--format", "json"])
-        assert shown.exit_code == 0, shown.output
-        runs = json.loads(shown.stdout)["runs"]
-        assert [(run["command"], run["status"]) for run in runs] == [("sync", "ok")] * 2
+        assert shown(warehouse)["runs"] == [["sync", "ok"]] * 2
+        assert run_verify(Job("verify", select, warehouse.name, now=LATER), None, "json") == 0
+
+
+def shown(warehouse: Warehouse) -> dict[str, Any]:
+    """What `braze-elt status` says of the runs, in short."""
+    result = CliRunner().invoke(cli, ["status", "--destination", warehouse.name, "--format", "json"])
+    assert result.exit_code == 0, result.output
+    status = json.loads(result.stdout)
+    return status | {"runs": [[run["command"], run["status"]] for run in status["runs"]]}
 
 
 @pytest.mark.parametrize("table_format", FORMATS)
