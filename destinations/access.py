@@ -3,13 +3,17 @@
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import psycopg2
 from dlt.common.exceptions import MissingDependencyException
 from dlt.common.schema import Schema
 from dlt.destinations.impl.postgres.configuration import PostgresCredentials
+from dlt.destinations.sql_client import SqlClientBase
 
 from destinations.errors import DestinationError, DestinationUnavailable
 from destinations.location import (
@@ -18,7 +22,9 @@ from destinations.location import (
     configuration,
     credentials_setting,
     duckdb_file,
+    is_lake,
     location,
+    place_setting,
 )
 from destinations.postgres_server import address, connect
 
@@ -30,7 +36,8 @@ def check(destination: AnyDestination, dataset: str) -> None:
     """Prove that the destination can be reached and that tables can be made in `dataset`.
 
     DuckDB and Postgres are asked to create a table, which is rolled back; a DuckDB file that does not exist
-    is not made. Other destinations are only opened.
+    is not made. In other SQL destinations the table is removed again (Athena is only opened), in folders and
+    buckets a file.
 
     Raises DestinationError for settings that can never work, DestinationUnavailable for what is in the way
     now.
@@ -62,7 +69,7 @@ def check_readable(destination: AnyDestination, dataset: str) -> None:
     elif destination.destination_type == POSTGRES:
         connect(configuration(destination, dataset).credentials, setting).close()
     else:
-        _check_other(destination, dataset)
+        _check_other(destination, dataset, write=False)
 
 
 def _check_duckdb(file: Path, dataset: str, setting: str) -> None:
@@ -145,23 +152,98 @@ def _check_postgres(credentials: PostgresCredentials, dataset: str, setting: str
         connection.close()  # without a commit: nothing of this stays
 
 
-def _check_other(destination: AnyDestination, dataset: str) -> None:
+def _check_other(destination: AnyDestination, dataset: str, write: bool = True) -> None:
+    with _reaching(destination, dataset):
+        config = configuration(destination, dataset)
+        with destination.client(Schema(dataset), config) as client:
+            initialized = client.is_storage_initialized()
+            if is_lake(destination):
+                _import_table_format(client.capabilities.preferred_table_format)
+                if write:
+                    _prove_file(client)
+            elif write and client.capabilities.sqlglot_dialect not in _UNPROVEN:
+                _prove_table(client.sql_client, initialized)
+
+
+_UNPROVEN = ("athena",)
+"""Dialects in which a table needs a place of its own, so that none is made to prove that it can be."""
+
+_TABLE_KINDS = {"clickhouse": " ENGINE = Memory"}
+
+
+@contextmanager
+def _reaching(destination: AnyDestination, dataset: str) -> Iterator[None]:
+    """Turn what a driver says in the block into a sentence without values."""
     name = destination.destination_name
     try:
-        with destination.client(Schema(dataset), configuration(destination, dataset)) as client:
-            client.is_storage_initialized()
-    except (ImportError, MissingDependencyException):
-        kind = destination.destination_type.rpartition(".")[2]
+        yield
+    except ImportError as error:
         raise DestinationError(
-            f"The {name} destination needs packages that are not installed: pip install 'dlt[{kind}]'."
+            f"The {name} destination needs packages that are not installed:"
+            f" pip install 'braze-elt[{_extra(destination, error)}]'."
         ) from None
     except DestinationError:
         raise
     except Exception as error:  # every driver has its own, and their texts may hold credentials
         raise DestinationUnavailable(
             f"The {name} destination at {location(destination, dataset)} cannot be used "
-            f"({type(error).__name__}): check {credentials_setting(destination)}."
+            f"({type(error).__name__}): check {place_setting(destination)} and what its user may do."
         ) from None
+
+
+_EXTRAS = {
+    "deltalake": "delta",
+    "pyiceberg": "iceberg",
+    **dict.fromkeys(("s3", "s3a", "boto3", "botocore", "s3fs"), "s3"),
+    **dict.fromkeys(("gs", "gcs", "gcsfs"), "gcs"),
+    **dict.fromkeys(("az", "abfs", "abfss", "adl", "adlfs"), "azure"),
+}
+"""Our extras by what dlt calls its own, or by the package, where they are not called like the destination."""
+
+
+def _extra(destination: AnyDestination, error: ImportError) -> str:
+    wanted = [error.name or ""]
+    if isinstance(error, MissingDependencyException):
+        wanted += [requirement.rpartition("[")[2].rstrip("]") for requirement in error.dependencies]
+    found = (_EXTRAS[name] for name in wanted if name in _EXTRAS)
+    return next(found, destination.destination_type.rpartition(".")[2])
+
+
+def _import_table_format(table_format: str | None) -> None:
+    if table_format == "delta":
+        import dlt.common.libs.deltalake
+    elif table_format == "iceberg":
+        import dlt.common.libs.pyiceberg  # noqa: F401
+
+
+def _prove_file(client: Any) -> None:
+    """Write a file where the dataset is or will be, and remove it with the folders that were made for it."""
+    files, folder = client.fs_client, client.dataset_path.rstrip("/")
+    made = [
+        path for path in (folder, folder.rpartition("/")[0]) if client.is_local_filesystem and not files.exists(path)
+    ]
+    probe = f"{folder}/{_PROBE}"
+    if client.is_local_filesystem:
+        files.makedirs(folder, exist_ok=True)
+    files.pipe_file(probe, b"")
+    files.rm_file(probe)
+    for path in made:
+        files.rmdir(path)
+
+
+def _prove_table(client: SqlClientBase[Any], initialized: bool) -> None:
+    """Make a table in the dataset, and remove it, with the dataset if there was none."""
+    if not initialized:
+        client.create_dataset()
+    try:
+        name = client.make_qualified_table_name(_PROBE)
+        client.execute_sql(
+            f"CREATE TABLE {name} (x INTEGER){_TABLE_KINDS.get(client.capabilities.sqlglot_dialect or '', '')}"
+        )
+        client.execute_sql(f"DROP TABLE {name}")
+    finally:
+        if not initialized:
+            client.drop_dataset()
 
 
 def _quoted(identifier: str) -> str:

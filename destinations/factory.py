@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import dlt
+from dlt.common import json
 from dlt.common.configuration import configspec
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.configuration.resolve import resolve_configuration
@@ -16,13 +17,15 @@ from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.destinations.impl.duckdb.exceptions import InvalidInMemoryDuckdbCredentials
 
 from destinations.errors import DestinationError
-from destinations.location import DUCKDB, POSTGRES, AnyDestination, credentials_setting
+from destinations.location import ATHENA, DUCKDB, FILESYSTEM, POSTGRES, SQLALCHEMY, AnyDestination, credentials_setting
 from destinations.parquet_merge import ParquetMergingDuckDb
 
 DEFAULT_FILE = Path("warehouse.duckdb")
 
-# The loader format that is fast and exact; dlt's own default, INSERT statements, is neither.
-LOADER_FORMATS = {DUCKDB: "parquet", POSTGRES: "csv"}
+# The loader format that is fast and exact; dlt's own default, INSERT statements or JSON lines, is neither.
+LOADER_FORMATS = {DUCKDB: "parquet", POSTGRES: "csv", FILESYSTEM: "parquet"}
+
+TABLE_FORMATS = ("parquet", "delta", "iceberg")
 
 # DuckDB by itself takes 80 % of the machine's memory; beyond this limit it spills to disk.
 DUCKDB_LIMITS: dict[str, Any] = {
@@ -55,10 +58,11 @@ def destination(name: str, file: Path | None = None, read_only: bool = False) ->
 
     DuckDB writes `file` if given, else what `DESTINATION__DUCKDB__CREDENTIALS` says, else `warehouse.duckdb`;
     relative paths start at the current folder. Its `global_config` setting overrides `DUCKDB_LIMITS`. With
-    `read_only` DuckDB refuses every change, and lets other readers in.
+    `read_only` DuckDB refuses every change, and lets other readers in. `filesystem` writes Parquet, or what
+    `DESTINATION__FILESYSTEM__TABLE_FORMAT` says: `parquet`, `delta` or `iceberg`; Athena writes Iceberg.
 
-    Raises DestinationError for an unknown name, for a DuckDB database that is no file, and for `file` with
-    another destination than DuckDB. Opens nothing.
+    Raises DestinationError for an unknown name, for a DuckDB database that is no file, for another table format, and
+    for `file` with another destination than DuckDB. Opens nothing.
     """
     try:
         made = Destination.from_reference(name)
@@ -74,6 +78,14 @@ def destination(name: str, file: Path | None = None, read_only: bool = False) ->
         credentials.read_only = credentials.read_only or read_only
         duckdb.config_params["credentials"] = credentials
         return duckdb
+    if made.destination_type == SQLALCHEMY:
+        _write_json_as_it_is(made)
+    elif made.destination_type == FILESYSTEM:
+        _set_table_format(made)
+    elif (
+        made.destination_type == ATHENA and dlt.config.get(f"destination.{made.destination_name}.force_iceberg") is None
+    ):
+        made.config_params["force_iceberg"] = True  # its other tables cannot replace a row
     if file:
         raise DestinationError(f"A file can only be given with the duckdb destination, not with {name}.")
     return made
@@ -82,6 +94,32 @@ def destination(name: str, file: Path | None = None, read_only: bool = False) ->
 def known_names() -> list[str]:
     """List the destinations that dlt brings, in alphabetical order."""
     return sorted(set(dlt.destinations.__all__) - {"destination", "dummy"})
+
+
+def _write_json_as_it_is(made: AnyDestination) -> None:
+    """JSON comes as text, which SQLAlchemy would wrap into a JSON string once more."""
+    from dlt.destinations.impl.sqlalchemy.configuration import SqlalchemyCredentials
+
+    try:
+        credentials = resolve_configuration(SqlalchemyCredentials(), sections=("destination", made.destination_name))
+    except ConfigurationException:
+        return  # said when the destination is opened
+    credentials.engine_kwargs = {"json_serializer": _json_text, **(credentials.engine_kwargs or {})}
+    made.config_params["credentials"] = credentials
+
+
+def _json_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _set_table_format(made: AnyDestination) -> None:
+    setting = f"destination.{made.destination_name}.table_format"
+    table_format = dlt.config.get(setting, str) or TABLE_FORMATS[0]
+    if table_format not in TABLE_FORMATS:
+        variable = setting.upper().replace(".", "__")
+        raise DestinationError(f"{variable} is {table_format!r}: set one of {', '.join(TABLE_FORMATS)}.")
+    if table_format != TABLE_FORMATS[0]:
+        made.caps_params["preferred_table_format"] = table_format
 
 
 def _unknown(name: str) -> str:

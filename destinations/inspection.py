@@ -2,7 +2,7 @@
 
 Everything is asked in plain SELECTs that every SQL destination understands, and given back in bounded pieces. The
 functions know tables and columns by the names they are called with, and nothing of what these mean. They work on an
-open `pipeline.sql_client()`: opening DuckDB takes longer than most of what is asked here.
+open client of `reading.connected`: opening DuckDB takes longer than most of what is asked here.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -57,7 +57,7 @@ def rows(
         sql += _DURING.format(moment=client.escape_column_name(moment))
         values += between
     with client.execute_query(sql, *values) as cursor:
-        names = [column[0] for column in cursor.description]
+        names = list(cursor.columns_schema)
         for row in _pieces(cursor):
             yield {name: value for name, value in zip(names, row, strict=True) if value is not None}
 

@@ -17,6 +17,9 @@ from destinations.errors import DestinationError
 
 DUCKDB = "dlt.destinations.duckdb"
 POSTGRES = "dlt.destinations.postgres"
+FILESYSTEM = "dlt.destinations.filesystem"
+ATHENA = "dlt.destinations.athena"
+SQLALCHEMY = "dlt.destinations.sqlalchemy"
 
 AnyDestination = Destination[Any, Any]
 
@@ -51,6 +54,11 @@ def fingerprint(destination: AnyDestination, dataset: str) -> str:
     return hashlib.sha256("\n".join(identity).encode()).hexdigest()
 
 
+def is_lake(destination: AnyDestination) -> bool:
+    """Say whether the destination keeps tables as files, in a folder or a bucket."""
+    return destination.destination_type == FILESYSTEM
+
+
 def duckdb_file(destination: AnyDestination, dataset: str) -> Path | None:
     """Return the file that a DuckDB destination writes, None for every other destination."""
     if destination.destination_type != DUCKDB:
@@ -63,7 +71,17 @@ def credentials_setting(destination: AnyDestination) -> str:
     return f"DESTINATION__{destination.destination_name.upper()}__CREDENTIALS"
 
 
+def place_setting(destination: AnyDestination) -> str:
+    """Return the name of the environment variable that says where the destination is."""
+    if is_lake(destination):
+        return f"DESTINATION__{destination.destination_name.upper()}__BUCKET_URL"
+    return credentials_setting(destination)
+
+
 def _place(config: Any) -> str:
+    if bucket := getattr(config, "bucket_url", None):
+        # Its `data_location` leaves out what follows the bucket's name.
+        return str(Path(bucket).absolute()) if config.is_local_path(bucket) else str(bucket)
     try:
         place = config.data_location()
     except (ConfigurationException, ValueError):

@@ -1,13 +1,20 @@
 """Reading a pipeline's dataset."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import dlt
+import sqlglot
+import sqlglot.expressions
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.destinations.job_client_impl import SqlJobClientBase
+from dlt.destinations.sql_client import SqlClientBase
 
 from destinations.errors import DestinationUnavailable
-from destinations.location import duckdb_file
+from destinations.location import DUCKDB, POSTGRES, duckdb_file, is_lake
+from destinations.schemas import stored_schema
 
 _TABLES = """
     SELECT table_name FROM information_schema.tables
@@ -18,6 +25,20 @@ _TABLES = """
 _COUNT = "SELECT '{table}' AS name, count(*) AS rows FROM \"{table}\""
 
 
+@contextmanager
+def connected(pipeline: dlt.Pipeline) -> Iterator[SqlClientBase[Any]]:
+    """An open SQL client of the pipeline's dataset that sees what is current, however the destination stores it."""
+    client: SqlClientBase[Any]
+    if is_lake(pipeline.destination):
+        from destinations import lake
+
+        client = lake.CurrentRows(lake.client_of(pipeline))
+    else:
+        client = pipeline.sql_client()
+    with client:
+        yield client
+
+
 def query(pipeline: dlt.Pipeline, sql: str) -> list[dict[str, Any]]:
     """Return the rows that `sql` selects, a dict by column name each; table names need no schema.
 
@@ -26,8 +47,8 @@ def query(pipeline: dlt.Pipeline, sql: str) -> list[dict[str, Any]]:
     if not exists(pipeline):
         raise DestinationUnavailable("Nothing has been loaded yet, the DuckDB file does not exist: run a sync.")
     try:
-        with pipeline.sql_client() as client, client.execute_query(sql) as cursor:
-            names = [column[0] for column in cursor.description]
+        with connected(pipeline) as client, client.execute_query(_in_its_words(client, sql)) as cursor:
+            names = list(cursor.columns_schema)
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     except DatabaseUndefinedRelation:
         raise DestinationUnavailable(
@@ -39,9 +60,25 @@ def table_names(pipeline: dlt.Pipeline) -> list[str]:
     """List the tables of the dataset, dlt's own left out, in alphabetical order; empty before the first load."""
     if not exists(pipeline):
         return []
+    if pipeline.destination.destination_type not in (DUCKDB, POSTGRES):
+        return _declared_tables(pipeline)
     dataset = pipeline.dataset_name.replace("'", "''")
     names = [row["table_name"] for row in query(pipeline, _TABLES.format(dataset=dataset))]
     return [name for name in names if not name.startswith("_dlt_")]
+
+
+def _declared_tables(pipeline: dlt.Pipeline) -> list[str]:
+    """The tables of the schema that is stored in the dataset, those that exist."""
+    if is_lake(pipeline.destination):
+        from destinations import lake
+
+        return lake.table_names(lake.client_of(pipeline))
+    with pipeline.destination_client() as client:
+        schema = stored_schema(client)
+        if schema is None or not isinstance(client, SqlJobClientBase):
+            return []
+        client.schema = schema
+        return sorted(name for name, columns in client.get_storage_tables(schema.data_table_names()) if columns)
 
 
 def table_counts(pipeline: dlt.Pipeline) -> dict[str, int]:
@@ -70,13 +107,41 @@ def first_column(pipeline: dlt.Pipeline, sql: str) -> Iterator[str]:
     if not exists(pipeline):
         raise DestinationUnavailable("Nothing has been loaded yet, the DuckDB file does not exist: run a sync.")
     try:
-        with pipeline.sql_client() as client, client.execute_query(sql) as cursor:
+        with connected(pipeline) as client, client.execute_query(_in_its_words(client, sql)) as cursor:
             while rows := cursor.fetchmany(_ROWS_AT_A_TIME):
                 yield from (str(row[0]) for row in rows if row[0] is not None)
     except DatabaseUndefinedRelation:
         raise DestinationUnavailable(
             f"The dataset {pipeline.dataset_name} has no table that is asked for yet: run a sync."
         ) from None
+
+
+def as_instant(value: Any) -> Any:
+    """A moment as an aware `datetime`; some destinations give it as text or without its zone, which is UTC."""
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) and value.tzinfo is None else value
+
+
+def _in_its_words(client: SqlClientBase[Any], sql: str) -> str:
+    """`sql`, which is DuckDB's and Postgres's, in the dialect of the destination, with its tables in their schema."""
+    dialect = client.capabilities.sqlglot_dialect
+    if dialect in ("duckdb", "postgres"):
+        return sql
+    statement = sqlglot.parse_one(sql, read="duckdb")
+    named = {expression.alias for expression in statement.find_all(sqlglot.exp.CTE)}
+    for table in list(statement.find_all(sqlglot.exp.Table)):
+        if not table.db and table.name not in named:
+            qualified = client.make_qualified_table_name_path(table.name, quote=False)
+            parts = [sqlglot.exp.to_identifier(part, quoted=True) for part in qualified]
+            alias = table.args.get("alias") or sqlglot.exp.TableAlias(this=sqlglot.exp.to_identifier(table.name))
+            table.replace(
+                sqlglot.exp.Table(**dict(zip(("this", "db", "catalog"), reversed(parts), strict=False)), alias=alias)
+            )
+    for column in statement.find_all(sqlglot.exp.Column):
+        if column.this.args.get("quoted"):
+            column.this.set("this", client.capabilities.casefold_identifier(column.name))
+    return statement.sql(dialect=dialect)
 
 
 _ROWS_AT_A_TIME = 10_000

@@ -12,6 +12,7 @@ from dlt.common.pipeline import LoadInfo
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.job_client_impl import SqlJobClientBase
 
+from destinations.location import is_lake
 from destinations.reading import exists
 
 _MARK = "braze_elt_working_directory"
@@ -130,6 +131,10 @@ def _set_mark(pipeline: dlt.Pipeline, mark: _Mark) -> None:
 
 def _newest_load(pipeline: dlt.Pipeline) -> str | None:
     """Return the id of the newest load that the warehouse counts as complete; ids sort by time."""
+    if is_lake(pipeline.destination):
+        from destinations import lake
+
+        return lake.newest_load(lake.client_of(pipeline))
     if not exists(pipeline) or not isinstance(pipeline.destination_client(), SqlJobClientBase):
         return None
     try:

@@ -10,7 +10,7 @@ from rich.table import Table
 from destinations.access import check
 from destinations.errors import DestinationError
 from destinations.location import location
-from pipelines.job import PIPELINE, make_pipeline
+from pipelines.job import PIPELINE, append_notice, make_pipeline
 from pipelines.terminal import stdout
 from sources.braze import default_names, open_client
 from sources.braze.access import Access, endpoint_access
@@ -76,6 +76,7 @@ def _warehouse(destination: str, dataset: str) -> Finding:
         pipeline = make_pipeline(PIPELINE, dataset, destination)
         assert pipeline.destination
         check(pipeline.destination, dataset)
-        return Finding(f"{destination} at {location(pipeline.destination, dataset)}, dataset {dataset}", True)
+        place = f"{destination} at {location(pipeline.destination, dataset)}, dataset {dataset}"
+        return Finding(place, True, append_notice(pipeline) or "")
     except DestinationError as error:
         return Finding(f"{destination}, dataset {dataset}", False, str(error))

@@ -43,6 +43,6 @@ def _find_holes(held: Held, spec: SeriesSpec, report: Report) -> None:
             report.late(spec.resource, entity_named(extent.key).id, late)
         if (extent.last - extent.first) / step + 1 == extent.count:
             continue
-        for first, last in gaps(inspection.moments(held.client, main.name, extent.key, spec.moment), step):
+        for first, last in gaps(held.moments(spec, extent), step):
             key = {**extent.key, "start_date": held.day(first), "end_date": held.day(last)}
             report.add(Difference(Kind.GAP, main.name, key, None, "no rows between those that there are"))

@@ -4,7 +4,7 @@ import asyncio
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
@@ -13,13 +13,14 @@ import dlt
 
 from destinations import inspection
 from destinations.inspection import Extent
-from destinations.reading import query, table_names
+from destinations.reading import as_instant, query, table_names
+from pipelines.declared import as_declared, row_as_declared
 from sources.braze.comparison import comparable
 from sources.braze.flatten import Row
 from sources.braze.model import Table
 from sources.braze.planning import Calendar
 from sources.braze.series import SeriesSpec, specs
-from sources.braze.tables import tables_of
+from sources.braze.tables import TABLES, tables_of
 from sources.braze.windows import Span, Unit, local_day, midnight
 
 _RUNS = "SELECT _dlt_load_id AS load_id, started_at FROM sync_runs"
@@ -31,7 +32,7 @@ class Loads:
     """When rows were asked for, by their `_dlt_load_id`: at the start of the run that the ledger has for it."""
 
     def __init__(self, runs: Iterable[Row], zone: ZoneInfo) -> None:
-        self._runs = sorted((float(run["load_id"]), run["started_at"]) for run in runs)
+        self._runs = sorted((float(run["load_id"]), as_instant(run["started_at"])) for run in runs)
         self._zone = zone
 
     def day(self, load_id: str) -> date:
@@ -77,11 +78,17 @@ class Held:
         """Find out which entities there are, and their first and last moments."""
         main = spec.tables[0]
         found = inspection.extents(self.client, main.name, main.entity, spec.moment)
-        self._extents[main.name] = {tuple(extent.key.values()): extent for extent in found}
+        self._extents[main.name] = {tuple(extent.key.values()): _typed(spec, extent) for extent in found}
 
     def extents(self, spec: SeriesSpec) -> Mapping[Key, Extent]:
         """The entities that were surveyed, by the values of their key columns."""
         return self._extents[spec.tables[0].name]
+
+    def moments(self, spec: SeriesSpec, extent: Extent) -> list[Any]:
+        """The moments that there are of a surveyed entity."""
+        main = spec.tables[0]
+        found = inspection.moments(self.client, main.name, extent.key, spec.moment)
+        return [as_declared(main, spec.moment, moment) for moment in found]
 
     def day(self, moment: Any) -> date:
         """The day of a date or an instant, in the workspace's zone."""
@@ -122,7 +129,8 @@ class Held:
 
     async def newest(self, table: str, column: str) -> Any:
         """The largest value of a column."""
-        return await self.aside(lambda: inspection.newest(self.client, table, column))
+        found = await self.aside(lambda: inspection.newest(self.client, table, column))
+        return as_declared(TABLES[table], column, found)
 
     async def aside(self, read: Callable[[], T]) -> T:
         """Read the warehouse in a thread, one read at a time."""
@@ -140,4 +148,10 @@ class Held:
     async def _rows(self, table: Table, keys: Sequence[Row], *during: Any) -> list[Row]:
         if table.name not in self.tables:
             return []
-        return await self.aside(lambda: list(inspection.rows(self.client, table.name, keys, *during)))
+        found = await self.aside(lambda: list(inspection.rows(self.client, table.name, keys, *during)))
+        return [row_as_declared(table, row) for row in found]
+
+
+def _typed(spec: SeriesSpec, extent: Extent) -> Extent:
+    first, last = (as_declared(spec.tables[0], spec.moment, value) for value in (extent.first, extent.last))
+    return replace(extent, first=first, last=last)

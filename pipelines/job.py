@@ -1,5 +1,6 @@
 """A command's inputs made ready: selection, settings, pipeline, locks."""
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -14,14 +15,16 @@ import dlt
 from filelock import FileLock, Timeout
 
 from destinations.access import check, check_readable
+from destinations.errors import DestinationError
 from destinations.factory import destination
-from destinations.location import fingerprint
+from destinations.location import fingerprint, is_lake
 from destinations.locks import lock
 from destinations.settings import apply_loader_defaults
 from destinations.state import adopt, complete
 from pipelines.errors import RunFailed, loading
 from sources.braze import default_names, open_client
 from sources.braze.client import Client
+from sources.braze.disposition import can_merge
 from sources.braze.errors import ConfigurationError
 from sources.braze.export_jobs import Audience
 from sources.braze.settings import Settings
@@ -29,6 +32,7 @@ from sources.braze.tables import RESOURCES
 from sources.braze.users import ProfileRequest
 from sources.braze.windows import Span
 
+logger = logging.getLogger(__name__)
 PIPELINE = "braze"
 CHUNK_ROWS = 2_000_000
 CHUNK_SECONDS = 60.0
@@ -101,11 +105,32 @@ def opened(job: Job) -> Iterator[dlt.Pipeline]:
     assert pipeline.destination
     with only_run(pipeline):
         check(pipeline.destination, job.dataset)
+        if notice := append_notice(pipeline):
+            logger.warning(notice)
         with lock(pipeline.destination, job.dataset):
             adopt(pipeline, fingerprint(pipeline.destination, job.dataset))
             with loading():
                 complete(pipeline)
             yield pipeline
+
+
+def append_notice(pipeline: dlt.Pipeline) -> str | None:
+    """What to know about a destination that cannot replace rows; None if it can.
+
+    Raises `DestinationError` for one that has neither merges nor files that views can be read from.
+    """
+    assert pipeline.destination
+    if can_merge(pipeline.destination_client().capabilities):
+        return None
+    name = pipeline.destination.destination_name
+    if not is_lake(pipeline.destination):
+        raise DestinationError(
+            f"The {name} destination cannot replace rows by their parent: choose an SQL destination."
+        )
+    return (
+        f"The {name} destination cannot replace rows: every load is appended, and what is current is in the views that"
+        f" views.sql in the dataset {pipeline.dataset_name} makes."
+    )
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from dlt.extract import DltResource, DltSource
 from destinations.comments import write as write_comments
 from destinations.indexes import ensure as ensure_indexes
 from destinations.state import prune_state, settle
+from destinations.views import write as write_views
 from pipelines.conclusion import concluded
 from pipelines.errors import loading
 from pipelines.job import Job, opened
@@ -102,6 +103,7 @@ def _load(job: Job, pipeline: dlt.Pipeline, extraction: Extraction, outcome: Out
         ensure_indexes(pipeline, merge_keys())
         write_comments(pipeline, descriptions(pipeline.default_schema))
         prune_state(pipeline)
+        write_views(pipeline)
         settle(pipeline)
 
 

@@ -12,8 +12,8 @@ import orjson
 from rich.table import Table
 
 from destinations.errors import DestinationError
-from destinations.reading import query, table_counts
-from pipelines.job import PIPELINE, make_pipeline
+from destinations.reading import as_instant, query, table_counts
+from pipelines.job import reading
 from pipelines.terminal import stdout
 from sources.braze.planning import RECHECK_DAYS
 from sources.braze.tables import TABLES
@@ -58,8 +58,8 @@ def run_status(
     destination: str, dataset: str, output: str, max_age_hours: float | None, now: datetime | None = None
 ) -> int:
     """Print the status; 3 if anything that a sync loads is older than `max_age_hours` at `now`, 0 otherwise."""
-    pipeline = make_pipeline(PIPELINE, dataset, destination)
-    status = read_status(pipeline, (now or datetime.now(tz=UTC)).astimezone(_zone()))
+    with reading(destination, dataset) as pipeline:
+        status = read_status(pipeline, (now or datetime.now(tz=UTC)).astimezone(_zone()))
     if output == "json":
         click.echo(orjson.dumps(asdict(status), default=str, option=orjson.OPT_INDENT_2).decode())
     else:
@@ -77,16 +77,20 @@ def read_status(pipeline: dlt.Pipeline, now: datetime) -> Status:
     counts = table_counts(pipeline)
     if "sync_runs" not in counts:
         raise DestinationError("Nothing has been loaded here yet: run braze-elt sync.")
-    finished = query(pipeline, _LAST_GOOD_RUN)[0]["finished_at"]
+    finished = as_instant(query(pipeline, _LAST_GOOD_RUN)[0]["finished_at"])
     freshness = _freshness(pipeline, counts, now.date())
     return Status(
-        runs=query(pipeline, _LAST_RUNS),
+        runs=[_with_instants(row, "started_at", "finished_at") for row in query(pipeline, _LAST_RUNS)],
         freshness=freshness,
         behind=_behind(pipeline, counts),
         failures=query(pipeline, _OPEN_FAILURES) if "sync_failures" in counts else [],
         age_hours=(now - finished).total_seconds() / 3600 if finished else None,
         late=_late(freshness, now),
     )
+
+
+def _with_instants(row: dict[str, Any], *names: str) -> dict[str, Any]:
+    return row | {name: as_instant(row[name]) for name in names}
 
 
 _ALWAYS_CURRENT = frozenset({"kpi_daily", "session_daily", "event_daily", "purchase_daily"})
@@ -120,11 +124,17 @@ def newest_days(pipeline: dlt.Pipeline, tables: Iterable[str]) -> dict[str, date
     if not dated:
         return {}
     selects = [
-        f'SELECT \'{name}\' AS name, CAST(max("{time}") AS DATE) AS newest FROM "{name}"'
+        f'SELECT \'{name}\' AS name, CAST(max("{time}") AS VARCHAR) AS newest FROM "{name}"'
         for name, time in dated.items()
     ]
-    newest = {row["name"]: row["newest"] for row in query(pipeline, " UNION ALL ".join(selects))}
+    rows = query(pipeline, " UNION ALL ".join(selects))
+    newest = {row["name"]: _day(row["newest"]) for row in rows}
     return {name: newest[name] for name in dated}
+
+
+def _day(text: Any) -> date | None:
+    """The day that the text of a date or an instant begins with; as text it is alike in every destination."""
+    return date.fromisoformat(str(text)[:10]) if text else None
 
 
 def _time_column(table: str) -> str | None:
@@ -159,7 +169,7 @@ def _behind(pipeline: dlt.Pipeline, counts: Mapping[str, int]) -> dict[str, int]
     behind = {}
     for entities in _ENTITIES:
         if entities.table in counts and entities.catalog in counts:
-            newest = query(pipeline, f"SELECT max(date) AS day FROM {entities.table}")[0]["day"]
+            newest = _day(query(pipeline, f"SELECT max(date) AS day FROM {entities.table}")[0]["day"])
             if newest:
                 sql = f"""
                     SELECT count(*) AS entities FROM (

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from destinations.errors import DestinationError
+from destinations.reading import connected
 from pipelines.findings import print_json, print_text
 from pipelines.held import Held
 from pipelines.job import Job, reading
@@ -29,7 +30,7 @@ def run_verify(job: Job, sample: int | None, output: str, plan: bool = False) ->
     settings = resolve(**job.overrides)
     names = job.names(settings)
     calendar = Calendar(job.now, settings.zone, settings.lookback_days, settings.start_date)
-    with reading(job.destination, job.dataset) as pipeline, pipeline.sql_client() as client:
+    with reading(job.destination, job.dataset) as pipeline, connected(pipeline) as client:
         held = Held(pipeline, client, calendar)
         if not any(held.has(name) for name in names):
             raise DestinationError("Nothing of what is to be verified has been loaded here yet: run braze-elt sync.")

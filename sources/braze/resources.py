@@ -16,6 +16,7 @@ from dlt.extract.items import DataItemWithMeta
 from sources.braze.arrow import DELETED, conform, empty, to_arrow, union
 from sources.braze.columns import describe_discovered
 from sources.braze.cursors import Cursors
+from sources.braze.disposition import ADDED, disposition, merges
 from sources.braze.export_jobs import Audience
 from sources.braze.extraction import Extraction
 from sources.braze.failures import Failure, OpenFailures
@@ -81,11 +82,11 @@ def failures(extraction: Extraction, chunk: Chunk) -> DltResource:
 
 
 def hints(table: Table) -> Any:
-    """Dlt's hints for `table`: types, descriptions, and delete-insert by its grain and its parent's."""
+    """Dlt's hints for `table`: types, descriptions, and delete-insert by grain and parent where that works."""
     columns = (*table.columns, TOMBSTONE) if table.parent else table.columns
     return dlt.mark.make_hints(
         table_name=table.name,
-        write_disposition={"disposition": "merge", "strategy": "delete-insert"},
+        write_disposition=disposition(),
         primary_key=table.key,
         merge_key=table.parent,
         columns={column.name: _column_hint(table, column) for column in columns},
@@ -289,7 +290,7 @@ class _Writer:
             item = conform(table, united, known.types[name])
             removed = pc.sum(item.column(DELETED)).as_py() or 0 if DELETED in item.column_names else 0
             self._chunk.tables[name] += item.num_rows - removed
-            yield self._marked(table, item)
+            yield self._marked(table, self._beside_siblings(table, item))
         self._waiting.clear()
         self._waiting_rows = 0
 
@@ -298,6 +299,12 @@ class _Writer:
         for name, packed in self._plain.tables.items():
             self._waiting[name].append(packed)
         self._plain = Parcel()
+
+    def _beside_siblings(self, table: Table, item: pa.Table) -> pa.Table:
+        """Rows that replace nothing but themselves say so where only the rows themselves can."""
+        if table.parent or not TABLES[table.name].parent or merges():
+            return item
+        return item.append_column(DELETED, pa.repeat(pa.scalar(ADDED), item.num_rows))
 
     def _marked(self, table: Table, item: pa.Table) -> DataItemWithMeta:
         if self._hinted.get(table.name) == table:

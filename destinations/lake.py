@@ -1,0 +1,130 @@
+"""Tables that are files: in a folder or a bucket, as Parquet alone or with Delta's or Iceberg's list of what counts.
+
+They are only appended to. Reading goes through DuckDB views of the current rows (`current`), over the files that the
+table format lists; no DuckDB extension is needed for any of the formats.
+"""
+
+import re
+from typing import Any
+
+import dlt
+from dlt.common.destination.typing import PreparedTableSchema
+from dlt.common.schema import Schema
+from dlt.common.storages.configuration import FileSystemCredentials
+from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
+from dlt.destinations.impl.filesystem.sql_client import FilesystemSqlClient
+
+from destinations.current import Grain, current
+from destinations.schemas import stored_schema
+
+DELTA, ICEBERG = "delta", "iceberg"
+
+_LOAD_FILE = re.compile(r".*?__(?P<load>\d+\.\d+)(__[0-9a-f]*)?\.jsonl")
+
+
+def client_of(pipeline: dlt.Pipeline) -> FilesystemClient:
+    """Dlt's client of a pipeline whose destination keeps files, with the newest schema that is stored beside them."""
+    client = pipeline.destination_client()
+    assert isinstance(client, FilesystemClient)
+    if schema := stored_schema(client):
+        client.schema = schema
+    return client
+
+
+def table_names(client: FilesystemClient) -> list[str]:
+    """The tables that have files, dlt's own left out."""
+    return sorted(name for name in client.schema.data_table_names() if client.list_table_files(name))
+
+
+def newest_load(client: FilesystemClient) -> str | None:
+    """The newest completed load, having noted as complete those that wanted only the note.
+
+    dlt stores a load's cursors when all its rows are there, and then the note: rows of a load that was killed in
+    between would be neither current nor asked for again.
+    """
+    noted, stored = _load_ids(client, client.schema.loads_table_name), _load_ids(client, client.schema.state_table_name)
+    for load_id in sorted(stored - noted):
+        client.complete_load(load_id)
+    return max(noted | stored, default=None)
+
+
+def _load_ids(client: FilesystemClient, table: str) -> set[str]:
+    """The loads that the files of one of dlt's own tables are named for."""
+    if not client.is_storage_initialized():
+        return set()
+    names = [file.rpartition("/")[2] for file in client.list_table_files(table)]
+    return {found["load"] for name in names if (found := _LOAD_FILE.match(name))}
+
+
+def iceberg_metadata(client: FilesystemClient, name: str) -> str:
+    """Where the newest metadata of an Iceberg table is."""
+    from dlt.common.libs.pyiceberg import get_last_metadata_file
+
+    return get_last_metadata_file(f"{client.get_table_dir(name)}metadata", client.fs_client, client.config)
+
+
+def _iceberg_files(client: FilesystemClient, name: str) -> list[str]:
+    """The files of the newest snapshot; read without a catalog, since dlt's own is in the memory of one thread."""
+    from dlt.common.configuration.specs.mixins import WithPyicebergConfig
+    from pyiceberg.table import StaticTable
+
+    credentials = client.config.credentials
+    access = credentials.to_pyiceberg_fileio_config() if isinstance(credentials, WithPyicebergConfig) else {}
+    table = StaticTable.from_metadata(iceberg_metadata(client, name), properties=access)
+    return [task.file.file_path for task in table.scan().plan_files()]
+
+
+class CurrentRows(FilesystemSqlClient):
+    """dlt's SQL client for files, but its views show what is current instead of every row ever appended."""
+
+    def __init__(self, remote_client: FilesystemClient) -> None:
+        super().__init__(remote_client, remote_client.dataset_name)
+
+    def create_view_select(
+        self, table_schema: PreparedTableSchema, schema: Schema | None = None
+    ) -> tuple[str, str] | None:
+        """The location and the SELECT of a table's view."""
+        name, schema = str(table_schema["name"]), schema or self.schema
+        if name in self.schema.dlt_table_names():
+            selected: tuple[str, str] | None = super().create_view_select(table_schema, schema)
+            return selected
+        files = ", ".join("'" + file.replace("'", "''") + "'" for file in self._files(name))
+        rows = f"read_parquet([{files}], union_by_name = true)" if files else self._no_rows(table_schema)
+        select = current(rows, self._loads(), Grain.of(table_schema["columns"]), self.escape_column_name)
+        return self.remote_client.get_table_dir(name), select
+
+    def create_secret(self, scope: str, credentials: FileSystemCredentials, *args: Any, **kwargs: Any) -> bool:
+        """Let DuckDB read buckets through Python: without its own extension, and with whatever credentials dlt found.
+
+        dlt's way asks DuckDB for its secrets by a method that DuckDB 2 no longer has.
+        """
+        protocol = self.remote_client.config.protocol
+        if protocol != "file":
+            self._register_filesystem(self.remote_client.fs_client, protocol)
+        return True
+
+    def _no_rows(self, table_schema: PreparedTableSchema) -> str:
+        types = self.capabilities.get_type_mapper()
+        columns = (
+            f"NULL::{types.to_destination_type(column, table_schema)} AS {self.escape_column_name(name)}"
+            for name, column in table_schema["columns"].items()
+        )
+        return f"(SELECT {', '.join(columns)} LIMIT 0)"
+
+    def _loads(self) -> str:
+        prepared = self.remote_client.prepare_load_table(self.schema.loads_table_name)
+        selected = super().create_view_select(prepared, self.schema)
+        assert selected
+        return f"({selected[1]})"
+
+    def _files(self, name: str) -> list[str]:
+        client = self.remote_client
+        table_format = client.prepare_load_table(name).get("table_format")
+        if table_format == DELTA:
+            return list(client.load_open_table(DELTA, name).file_uris())
+        if table_format == ICEBERG:
+            return _iceberg_files(client, name)
+        return [
+            file if client.is_local_filesystem else client.make_remote_url(file)
+            for file in client.list_table_files(name)
+        ]

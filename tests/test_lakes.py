@@ -1,0 +1,180 @@
+"""Folders and buckets as destination: appended to, and read as if every load had replaced what it is about."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import botocore.config
+import pytest
+from click.testing import CliRunner
+
+from pipelines.cli import cli
+from pipelines.job import Job
+from pipelines.verify import run_verify
+from sources.braze.model import Type
+from sources.braze_sandbox import Sandbox
+from tests.lakes import Lake, lake
+from tests.warehouses import Warehouse
+from tests.workspaces import (
+    NOW,
+    TODAY,
+    configure,
+    differences,
+    doubled,
+    loaded,
+    orphans,
+    queried,
+    sync,
+    without_key,
+    without_load,
+    workspace,
+)
+
+CAMPAIGNS = "campaigns,campaign_series"
+EVERYTHING = f"{CAMPAIGNS},canvases,canvas_series,segments,segment_series,events,event_series,kpis"
+FORMATS = ("parquet", "delta", "iceberg")
+URL, FORMAT = "DESTINATION__FILESYSTEM__BUCKET_URL", "DESTINATION__FILESYSTEM__TABLE_FORMAT"
+
+RECENTLY = TODAY - timedelta(days=12)
+LATER = NOW + timedelta(minutes=5)
+KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+REGION = "us-east-1"
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """The URL of a bucket of an S3 in a process of its own: deltalake blocks all of Python while it waits."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        endpoint = f"http://127.0.0.1:{port}"
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in {**KEYS, "AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": endpoint}.items():
+                patch.setenv(name, value)
+            retries = botocore.config.Config(retries={"max_attempts": 10, "mode": "standard"})
+            boto3.client("s3", config=retries).create_bucket(Bucket="lakes")
+            yield "s3://lakes"
+        server.terminate()
+
+
+@pytest.fixture
+def at(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Lake]:
+    """Make a place the destination, in a table format."""
+
+    def configured(url: str | Path, table_format: str) -> Lake:
+        if table_format != "parquet":
+            pytest.importorskip({"delta": "deltalake", "iceberg": "pyiceberg"}[table_format])
+        monkeypatch.setenv(URL, str(url))
+        monkeypatch.setenv(FORMAT, table_format)
+        return lake(url)
+
+    return configured
+
+
+def content(warehouse: Warehouse) -> dict[str, list[tuple[Any, ...]]]:
+    """All rows of all tables but the ledger, without what says when they were loaded."""
+    tables = [table for table in loaded(warehouse) if not table.name.startswith("sync_")]
+    columns = {table.name: [column for column in table.columns if column.name != "synced_at"] for table in tables}
+    selects = [f"SELECT {', '.join(map(_quoted, wanted))} FROM braze.{name}" for name, wanted in columns.items()]
+    return {
+        name: sorted((tuple(map(_plain, row, wanted)) for row in rows), key=repr)
+        for (name, wanted), rows in zip(columns.items(), queried(warehouse, selects), strict=True)
+    }
+
+
+def _plain(cell: Any, column: Any) -> Any:
+    if column.type is Type.JSON and isinstance(cell, str):
+        return json.loads(cell)
+    return cell.astimezone(UTC) if isinstance(cell, datetime) else cell
+
+
+def change(sandbox: Sandbox) -> None:
+    """Let Braze restate a day, and let tags, messages and a day's variants vanish."""
+    shapes = {campaign.shape: campaign for campaign in sandbox.workspace.campaigns.values()}
+    everywhere, clicks = shapes["multichannel"], shapes["push_clicks"]
+    update = sandbox.workspace.update
+    update("campaign", everywhere.id, tags=(), teams=(), shape="sms", variation_ids=everywhere.variation_ids[:1])
+    update("campaign", clicks.id, tags=("one",), shape="email", variation_ids=clicks.variation_ids[:1])
+    steady = next(c for c in sandbox.workspace.campaigns.values() if c.shape == "email" and c.activity.spans)
+    sandbox.workspace.restate(steady.id, TODAY - timedelta(days=9), unique_recipients=11)
+    for canvas in sandbox.workspace.canvases.values():
+        if canvas.shape == "journey":
+            update("canvas", canvas.id, shape="linear", tags=(), variant_ids=canvas.variant_ids[:1],
+                   step_ids=canvas.step_ids[:2], deleted=frozenset())  # fmt: skip
+
+
+def totals(sandbox: Sandbox, warehouse: Warehouse) -> dict[str, Any]:
+    """What the workspace states about the tables that are loaded."""
+    present = {table.name for table in loaded(warehouse)}
+    return {name: sums for name, sums in sandbox.totals(RECENTLY, TODAY).items() if name in present}
+
+
+def assert_right(warehouse: Warehouse, sandbox: Sandbox) -> None:
+    """Sums, grains, keys, parents and loads."""
+    assert differences(warehouse, totals(sandbox, warehouse)) == {}
+    assert doubled(warehouse) == without_key(warehouse) == without_load(warehouse) == orphans(warehouse) == []
+
+
+def two_nights(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, workplace: Path, select: str, **options: Any
+) -> None:
+    """A night, a change of the past, the local state lost, another night: as a first load of the changed workspace."""
+    with workspace(**options) as sandbox:
+        configure(monkeypatch, sandbox, start_date=RECENTLY)
+        assert sync(warehouse.name, select) == 0
+        assert_right(warehouse, sandbox)
+        before, asked = content(warehouse), len(sandbox.log.requests)
+        change(sandbox)
+        shutil.rmtree(workplace / "dlt")
+        sandbox.log.reset()
+        assert sync(warehouse.name, select, now=LATER) == 0
+        assert len(sandbox.log.requests) <= asked
+        assert_right(warehouse, sandbox)
+        after = content(warehouse)
+        fresh = Warehouse("duckdb", str(workplace / "fresh.duckdb"))
+        assert sync("duckdb", select, pipeline="fresh", file=Path(fresh.credentials), now=LATER) == 0
+        expected = content(fresh)
+        assert {name: rows for name, rows in after.items() if rows} == {k: rows for k, rows in expected.items() if rows}
+        assert len(before["campaign_tags"]) > len(after["campaign_tags"])
+        assert shown(warehouse)["runs"] == [["sync", "ok"]] * 2
+        assert run_verify(Job("verify", select, warehouse.name, now=LATER), None, "json") == 0
+
+
+def shown(warehouse: Warehouse) -> dict[str, Any]:
+    """What `braze-elt status` says of the runs, in short."""
+    result = CliRunner().invoke(cli, ["status", "--destination", warehouse.name, "--format", "json"])
+    assert result.exit_code == 0, result.output
+    status = json.loads(result.stdout)
+    return status | {"runs": [[run["command"], run["status"]] for run in status["runs"]]}
+
+
+@pytest.mark.parametrize("table_format", FORMATS)
+def test_two_nights_on_disk(
+    at: Callable[..., Lake], workplace: Path, monkeypatch: pytest.MonkeyPatch, table_format: str
+) -> None:
+    two_nights(at(workplace / "lake", table_format), monkeypatch, workplace, EVERYTHING)
+
+
+@pytest.mark.parametrize("table_format", FORMATS)
+def test_two_nights_in_a_bucket(
+    bucket: str, at: Callable[..., Lake], workplace: Path, monkeypatch: pytest.MonkeyPatch, table_format: str
+) -> None:
+    place = at(f"{bucket}/{table_format}", table_format)
+    settings = {**KEYS, "REGION_NAME": REGION, "ENDPOINT_URL": os.environ["AWS_ENDPOINT_URL"]}
+    for name, value in settings.items():
+        monkeypatch.setenv(f"DESTINATION__FILESYSTEM__CREDENTIALS__{name}", value)
+    two_nights(place, monkeypatch, workplace, CAMPAIGNS, canvases=1)
+
+
+def _quoted(column: Any) -> str:
+    return f'"{column.name}"'
