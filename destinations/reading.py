@@ -135,7 +135,9 @@ def _in_its_words(client: SqlClientBase[Any], sql: str) -> str:
             qualified = client.make_qualified_table_name_path(table.name, quote=False)
             parts = [sqlglot.exp.to_identifier(part, quoted=True) for part in qualified]
             alias = table.args.get("alias") or sqlglot.exp.TableAlias(this=sqlglot.exp.to_identifier(table.name))
-            table.replace(sqlglot.exp.Table(**dict(zip(("this", "db", "catalog"), reversed(parts))), alias=alias))
+            table.replace(
+                sqlglot.exp.Table(**dict(zip(("this", "db", "catalog"), reversed(parts), strict=False)), alias=alias)
+            )
     for column in statement.find_all(sqlglot.exp.Column):
         if column.this.args.get("quoted"):
             column.this.set("this", client.capabilities.casefold_identifier(column.name))

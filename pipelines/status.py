@@ -121,7 +121,7 @@ def _freshness(pipeline: dlt.Pipeline, counts: Mapping[str, int], today: date) -
             "table": name,
             "rows": counts[name],
             "newest": newest[name],
-            "days_old": (today - newest[name]).days if newest[name] else None,
+            "days_old": (today - day).days if (day := newest[name]) else None,
         }
         for name in dated
     ]

@@ -32,7 +32,6 @@ from tests.workspaces import (
     loaded,
     orphans,
     queried,
-    row_counts,
     sync,
     without_key,
     without_load,

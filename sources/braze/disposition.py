@@ -28,7 +28,7 @@ def merges() -> bool:
 
 
 def can_merge(capabilities: DestinationCapabilitiesContext) -> bool:
-    """Whether a destination with these capabilities deletes and inserts in one merge, in the table format it prefers."""
+    """Whether a destination with these capabilities deletes and inserts in one merge, in its preferred table format."""
     strategies = capabilities.supported_merge_strategies or []
     if capabilities.merge_strategies_selector:
         preferred = capabilities.preferred_table_format

@@ -83,7 +83,7 @@ def failures(extraction: Extraction, chunk: Chunk) -> DltResource:
 
 
 def hints(table: Table) -> Any:
-    """Dlt's hints for `table`: types, descriptions, and delete-insert by its grain and its parent's where there is that."""
+    """Dlt's hints for `table`: types, descriptions, and delete-insert by its grain and its parent's, or append."""
     columns = (*table.columns, TOMBSTONE) if table.parent else table.columns
     return dlt.mark.make_hints(
         table_name=table.name,
