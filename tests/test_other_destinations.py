@@ -1,4 +1,4 @@
-"""Destinations beside DuckDB and Postgres: what stands in the way of one, and SQLite through SQLAlchemy for two nights."""
+"""Destinations beside DuckDB and Postgres: what stands in the way of one, and two nights in SQLite by SQLAlchemy."""
 
 import subprocess
 import sys
@@ -55,7 +55,7 @@ def test_a_folder_that_cannot_be_written_is_named(workplace: Path, monkeypatch: 
     result = CliRunner().invoke(cli, ["status", "--destination", "filesystem"])
     assert result.exit_code == 2
     with pytest.raises(
-        DestinationError, match="/proc/lake cannot be used .* check DESTINATION__FILESYSTEM__BUCKET_URL"
+        DestinationError, match=r"/proc/lake cannot be used .* check DESTINATION__FILESYSTEM__BUCKET_URL"
     ):
         check(destination("filesystem"), "braze")
 
