@@ -238,7 +238,7 @@ def _prove_table(client: SqlClientBase[Any], initialized: bool) -> None:
     try:
         name = client.make_qualified_table_name(_PROBE)
         client.execute_sql(
-            f"CREATE TABLE {name} (x INTEGER){_TABLE_KINDS.get(client.capabilities.sqlglot_dialect or '', '')}"
+            f"CREATE TABLE {name} (x INTEGER){_TABLE_KINDS.get(str(client.capabilities.sqlglot_dialect), '')}"
         )
         client.execute_sql(f"DROP TABLE {name}")
     finally:

@@ -84,9 +84,9 @@ class CurrentRows(FilesystemSqlClient):
         self, table_schema: PreparedTableSchema, schema: Schema | None = None
     ) -> tuple[str, str] | None:
         """The location and the SELECT of a table's view."""
-        name, schema = str(table_schema["name"]), schema or self.schema
+        name = str(table_schema["name"])
         if name in self.schema.dlt_table_names():
-            selected: tuple[str, str] | None = super().create_view_select(table_schema, schema)
+            selected: tuple[str, str] | None = super().create_view_select(table_schema, schema or self.schema)
             return selected
         files = ", ".join("'" + file.replace("'", "''") + "'" for file in self._files(name))
         rows = f"read_parquet([{files}], union_by_name = true)" if files else self._no_rows(table_schema)

@@ -81,7 +81,8 @@ def place_setting(destination: AnyDestination) -> str:
 def _place(config: Any) -> str:
     if bucket := getattr(config, "bucket_url", None):
         # Its `data_location` leaves out what follows the bucket's name.
-        return str(Path(bucket).absolute()) if config.is_local_path(bucket) else str(bucket)
+        url = config.make_file_url(bucket) if config.is_local_path(bucket) else str(bucket)
+        return str(config.make_local_path(url)) if url.startswith("file:") else url
     try:
         place = config.data_location()
     except (ConfigurationException, ValueError):

@@ -3,10 +3,10 @@
     from pipelines.dagster_assets import definitions
 
 The assets are called `braze/campaigns`, `braze/campaign_series`, and so on. They share one run, because a warehouse
-takes one at a time and the lists that several of them need are then asked for once. Settings come from the environment,
-as for `braze-elt sync`; destination and dataset are the op's configuration. A resource that the settings leave out
-(`sends`, `users`) is not materialized. Failures that a resource recorded in `sync_failures` are in its metadata; a run
-that loads nothing fails.
+takes one at a time and the lists that several of them need are then asked for once. Settings come from the
+environment, as for `braze-elt sync`; destination and dataset are the op's configuration. A resource that the settings
+leave out (`sends`, `users`) is not materialized. Failures that a resource recorded in `sync_failures` are in its
+metadata; a run that loads nothing fails.
 """
 
 from collections.abc import Iterator

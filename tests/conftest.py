@@ -13,6 +13,8 @@ from hypothesis import settings
 from tests import postgres
 from tests.warehouses import Warehouse
 
+# Where Airflow is installed dlt would ask its database for every setting.
+os.environ.setdefault("PROVIDERS__ENABLE_AIRFLOW_SECRETS", "false")
 settings.register_profile("suite", max_examples=60, deadline=None)
 settings.load_profile("suite")
 

@@ -1,5 +1,6 @@
 """Warehouses that are files or other SQL engines, read back by readers that are not the code under test."""
 
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -78,11 +79,15 @@ class Engine(Warehouse):
                 kinds = pa.schema(
                     [(column.name, _KINDS.get(type(column.type), pa.string())) for column in table.columns]
                 )
-                data = [dict(zip(columns, row, strict=True)) for row in rows]
+                data = [dict(zip(columns, map(_as_text, row), strict=True)) for row in rows]
                 connection.register("copied", pa.Table.from_pylist(data, kinds))
                 connection.execute(f'CREATE TABLE braze."{name}" AS SELECT * FROM copied')
         engine.dispose()
         return connection
+
+
+def _as_text(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list | dict) else value
 
 
 _KINDS = {

@@ -255,7 +255,7 @@ def test_a_user_who_may_not_create_is_told_what_to_grant(workplace, monkeypatch,
 def test_a_destination_whose_packages_are_missing_says_what_to_install(workplace, monkeypatch):
     monkeypatch.setenv("DESTINATION__MSSQL__CREDENTIALS", "mssql://loader:hunter2@localhost/marts")
     monkeypatch.setitem(sys.modules, "dlt.destinations.impl.mssql.mssql", None)
-    assert "pip install 'dlt[mssql]'" in refusal("mssql")
+    assert "pip install 'braze-elt[mssql]'" in refusal("mssql")
 
 
 def test_a_missing_setting_beside_the_credentials_is_named(workplace, monkeypatch):
