@@ -1,5 +1,6 @@
 """Fixtures for all tests: a private place for dlt, and the two warehouses."""
 
+import gc
 import logging
 import os
 import socket
@@ -10,9 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from pipelines.cli import GARBAGE_THRESHOLD
 from tests import postgres
 from tests.warehouses import Warehouse
 
+# What the commands do for themselves; and commands in processes of their own need not compile everything each time.
+gc.set_threshold(GARBAGE_THRESHOLD)
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Where Airflow is installed dlt would ask its database for every setting.
 os.environ.setdefault("PROVIDERS__ENABLE_AIRFLOW_SECRETS", "false")
 settings.register_profile("suite", max_examples=60, deadline=None)

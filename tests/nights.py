@@ -97,10 +97,10 @@ class Nights:
         select: str | None = None,
         only: Span | None = None,
         dry: bool = False,
-        parcels: int | None = None,
+        requests: int | None = None,
         **settings: Any,
     ) -> Night:
-        """A run at `now`; of `only` these days; that is killed after so many `parcels`, having saved all before."""
+        """A run at `now`; of `only` these days; that is killed after so many `requests`, having saved what it took."""
         resolved_settings = resolve(**{**self.settings, **settings})
         names = select.split(",") if select else default_names(resolved_settings)
         extraction = Extraction(resolved_settings, quick_client(resolved_settings, self.backoff), now, only, dry)
@@ -109,7 +109,7 @@ class Nights:
         cursors = cursors_from_state({"resources": state}, extraction)
         self.sandbox.log.reset()
         extraction.start(names, cursors, failures)
-        killed = self._take(extraction, names, parcels)
+        killed = self._take(extraction, names, requests)
         for name in names if not dry else ():
             state.setdefault(name, {})[section(extraction)] = extraction.run.cursors.setdefault(
                 name, Cursors()
@@ -125,16 +125,10 @@ class Nights:
             self.open = json.dumps({"open": [failure.to_state() for failure in still_open]})
         return Night(self.sandbox.log.requests, list(extraction.failures), mended, dict(extraction.run.planned))
 
-    def _take(self, extraction: Extraction, names: Iterable[str], parcels: int | None) -> bool:
-        taken = 0
+    def _take(self, extraction: Extraction, names: Iterable[str], requests: int | None) -> bool:
         while not extraction.finished:
             for name in names:
                 while parcel := extraction.take(name):
-                    if taken == parcels:
-                        extraction.stop()
-                        extraction.join()
-                        return True
-                    taken += 1
                     plain = pack(parcel.plain, parcel.parents, extraction.run.known)
                     for table, rows in (*parcel.tables.items(), *plain.items()):
                         self._merge(table, rows.to_pylist())
@@ -145,6 +139,10 @@ class Nights:
                         cursors.advance(entity, span)
                     for entity, quiet in parcel.quiet:
                         cursors.mark_quiet(entity, quiet)
+                    if requests is not None and len(self.sandbox.log.requests) >= requests:
+                        extraction.stop()
+                        extraction.join()
+                        return True
             time.sleep(0.001)
         if extraction.crash:
             raise extraction.crash

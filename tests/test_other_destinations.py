@@ -88,6 +88,11 @@ cli(sys.argv[2:], prog_name="braze-elt")
 """
 
 
+def _opening(extra: str) -> str:
+    """A command that opens the destination: to write, or to read."""
+    return "status" if extra in ("mssql", "iceberg", "gcs") else "sync"
+
+
 @pytest.mark.parametrize(
     ("packages", "extra", "name", "settings"),
     [
@@ -102,14 +107,13 @@ cli(sys.argv[2:], prog_name="braze-elt")
                                         "CREDENTIALS__PRIVATE_KEY": "hunter2", "CREDENTIALS__CLIENT_EMAIL": "e"}),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("command", ["sync", "status"])
 def test_a_missing_extra_is_a_sentence(
     places: Path, monkeypatch: pytest.MonkeyPatch,
-    packages: str, extra: str, name: str, settings: dict[str, str], command: str,
+    packages: str, extra: str, name: str, settings: dict[str, str],
 ) -> None:  # fmt: skip
     for setting, value in settings.items():
         monkeypatch.setenv(f"DESTINATION__{name.upper()}__{setting}", value)
-    arguments = [sys.executable, "-c", MISSING, packages, command, "--destination", name]
+    arguments = [sys.executable, "-c", MISSING, packages, _opening(extra), "--destination", name]
     root = str(Path(__file__).parent.parent)
     monkeypatch.setenv("PYTHONPATH", root)
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)

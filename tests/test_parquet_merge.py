@@ -125,7 +125,7 @@ PACKAGE = st.dictionaries(
 )
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(packages=st.lists(st.tuples(PACKAGE, st.sets(st.sampled_from("abc"))), min_size=1, max_size=3))
 def test_any_packages_leave_what_dlt_leaves(workplace, tmp_path_factory, packages):
     items = []
