@@ -12,7 +12,7 @@ demo: $(VENV)/.installed
 	$(BIN)/braze-elt demo
 
 test: $(VENV)/.developing
-	$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
 
 lint: $(VENV)/.developing docs
 	$(BIN)/ruff check .

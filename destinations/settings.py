@@ -31,8 +31,9 @@ def apply_loader_defaults() -> None:
     run_context = Container()[PluggableRunContext]
     if _PROVIDER in run_context.providers:
         return
+    # It holds no secrets; but of one that might, dlt need not find out, thousands of times, whether it wants one.
     dlt.config.register_provider(
-        CustomLoaderDocProvider(_PROVIDER, lambda: LOADER_DEFAULTS, supports_secrets=False, locations=())
+        CustomLoaderDocProvider(_PROVIDER, lambda: LOADER_DEFAULTS, supports_secrets=True, locations=())
     )
     # dlt has read its runtime settings, telemetry among them, before it could know this provider.
     run_context.context.initialize_runtime()
