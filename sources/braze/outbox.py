@@ -9,6 +9,8 @@ from collections.abc import Callable
 from sources.braze.packing import Known
 from sources.braze.parcels import PACKED_ROWS, Parcel
 
+BACKLOG_ROWS = 30_000
+"""From so many rows on the loader is at work elsewhere: what it would pack is packed here, at the cost of requests."""
 WAITING_ROWS = 150_000
 """Rows that may wait for the warehouse before requests pause."""
 
@@ -41,7 +43,7 @@ class Outbox:
             waiting = self._parcels[resource]
             if not (waiting and waiting[-1].absorb(parcel)):
                 waiting.append(parcel)
-            if sum(map(len, waiting[-1].plain.values())) >= PACKED_ROWS:
+            if self._rows >= BACKLOG_ROWS and waiting[-1].plain_rows >= PACKED_ROWS:
                 waiting[-1].pack(self._known)
 
     async def room(self) -> None:

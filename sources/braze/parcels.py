@@ -61,7 +61,12 @@ class Parcel:
         return not (self.tables or self.on_commit or self.more)
 
     @property
+    def plain_rows(self) -> int:
+        """Rows that are not packed."""
+        return sum(map(len, self.plain.values()))
+
+    @property
     def rows(self) -> int:
         """Rows in all tables."""
         packed: int = sum(table.num_rows for table in self.tables.values())
-        return packed + sum(map(len, self.plain.values()))
+        return packed + self.plain_rows
