@@ -166,13 +166,17 @@ def test_two_nights_on_disk(
 
 @pytest.mark.parametrize("table_format", ["parquet", "delta"])
 def test_two_nights_in_a_bucket(
-    bucket: str, at: Callable[..., Lake], workplace: Path, monkeypatch: pytest.MonkeyPatch, table_format: str
+    bucket: str,
+    at: Callable[..., Lake],
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    table_format: str,
 ) -> None:
     place = at(f"{bucket}/{table_format}", table_format)
     settings = {**KEYS, "REGION_NAME": REGION, "ENDPOINT_URL": os.environ["AWS_ENDPOINT_URL"]}
     for name, value in settings.items():
         monkeypatch.setenv(f"DESTINATION__FILESYSTEM__CREDENTIALS__{name}", value)
-    two_nights(place, monkeypatch, workplace, CAMPAIGNS, canvases=1)
+    two_nights(place, monkeypatch, workplace, "campaigns,kpis", canvases=1)
 
 
 def _quoted(column: Any) -> str:
