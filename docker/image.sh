@@ -44,7 +44,7 @@ check() {
     mkdir "$work/data" "$work/code"
     wheel "$work/wheels"
     install "$work/wheels" "$work/app"
-    cp "$here/healthy.sh" "$here/night.sh" "$work/code"
+    cp "$here/image.sh" "$here/healthy.sh" "$here/night.sh" "$work/code"
     chmod -R a-w "$work/app" "$work/code"
     environment "$work/app" "$work/data" > "$work/environment"
     if [ "$(id -u)" != 0 ]; then
@@ -64,7 +64,7 @@ check() {
             mount -o remount,bind,ro /
             mount -t tmpfs -o mode=1777 tmpfs /tmp
             shift
-            exec "$0" as-image "$@"' "$0" - "$work" "$nobody" "$caps"
+            exec "$0" as-image "$@"' "$work/code/image.sh" - "$work" "$nobody" "$caps"  # /tmp may have held the checkout
     else
         echo "image: run as user $nobody, with code that is read-only; the machine lets no one make the rest so."
         as_image "$work" "$nobody" "$caps"
