@@ -35,16 +35,18 @@ class Outbox:
 
     def post(self, resource: str, parcel: Parcel) -> None:
         """Leave a parcel for `resource`."""
-        self._rows += parcel.rows
         self._uncommitted += parcel.on_commit is not None
-        if self._room and self._rows >= WAITING_ROWS:
-            self._room.clear()
         with self._lock:
+            self._rows += parcel.rows
             waiting = self._parcels[resource]
             if not (waiting and waiting[-1].absorb(parcel)):
                 waiting.append(parcel)
             if self._rows >= BACKLOG_ROWS and waiting[-1].plain_rows >= PACKED_ROWS:
+                self._rows -= waiting[-1].rows
                 waiting[-1].pack(self._known)
+                self._rows += waiting[-1].rows  # which may be more: tombstones
+            if self._room and self._rows >= WAITING_ROWS:
+                self._room.clear()
 
     async def room(self) -> None:
         """Wait until fewer rows than `WAITING_ROWS` wait."""
@@ -64,10 +66,14 @@ class Outbox:
             if not self._parcels[resource]:
                 return None
             parcel = self._parcels[resource].popleft()
-        self._rows -= parcel.rows
+            self._rows -= parcel.rows
         if self._rows < WAITING_ROWS:
-            self.let_go()
+            self.tell(self._reopen)
         return parcel
+
+    def _reopen(self) -> None:
+        if self._room and self._rows < WAITING_ROWS:  # others may have been posted since
+            self._room.set()
 
     @property
     def empty(self) -> bool:

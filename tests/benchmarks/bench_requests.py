@@ -94,10 +94,10 @@ def under_a_rate_limit(canvases: int, limit: int, period: int) -> None:
         started = time.time()
         run = braze_elt("sync", "--select", CANVASES, cwd=Path(folder), env=env)
         refused = _refused(Path(folder))
-    requests, spendable = requests_of(run), limit * (1 - reserve)
+    requests, spendable, idle = requests_of(run), limit * (1 - reserve), _start_up(0)
     # The first and the last window are open for a part of the run only; as few windows as can be are counted.
-    first = period - (started + _start_up(0)) % period
-    windows = 1 + max(0, run.seconds - _start_up(0) - first) / period
+    first = period - (started + idle) % period
+    windows = 1 + max(0, run.seconds - idle - first) / period
     used = min(1.0, requests / (windows * spendable))
     print_table(
         f"Under a rate limit of {limit} requests in {period} s, reserve {reserve:.0%}",
