@@ -91,7 +91,6 @@ class SeriesAsker:
     async def _request(self, span: Span, cursor: date | None) -> Series | None:
         """Ask for `span`, the entity being loaded up to `cursor`, and post what comes back; None if that is not all."""
         run, spec, entity, record = self._run, self._spec, self._entity, self._run.record
-        await run.outbox.room()
         if run.stopping or record.given_up(spec.resource):
             return None
         try:

@@ -10,7 +10,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -90,7 +90,8 @@ class Client:
 
     `concurrency` is the number of requests at a time; `rate_reserve` the share of each reserved pool that
     stays free; `timeout` the seconds to connect and between two bytes; `clock` the local time in epoch
-    seconds; `backoff` the longest first pause, in seconds, before a request is tried again.
+    seconds; `backoff` the longest first pause, in seconds, before a request is tried again. `room`, if set, is
+    awaited before a request leaves: where answers go may be full.
     """
 
     def __init__(
@@ -121,9 +122,11 @@ class Client:
             "Accept-Encoding": "gzip, deflate",
         }
         self._blank.prepare("GET", f"{base_url}/", headers)
-        # Half of the threads wait for Braze while the others make rows of what has come.
+        # Half of the threads wait for Braze while the others make rows of what has come; each has its next request.
         self._slots = threading.BoundedSemaphore(concurrency)
         self._threads = ThreadPoolExecutor(2 * concurrency, thread_name_prefix="braze")
+        self._handed_over = asyncio.Semaphore(3 * concurrency)
+        self.room: Callable[[], Awaitable[object]] | None = None
         self._session = requests.Session()
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=concurrency))
@@ -272,21 +275,32 @@ class Client:
 
     async def _send(self, call: _Call) -> Answer:
         """Send an admitted request once and tell the rate limits about it."""
-        endpoint, sent_at, answer = call.question.endpoint, self._clock(), None
-        self.traffic.requests += 1
-        self.traffic.by_path[endpoint.path] += 1
-        self.traffic.in_flight += 1
+        endpoint, answer = call.question.endpoint, None
         try:
-            answer = await asyncio.get_running_loop().run_in_executor(self._threads, self._exchange, call)
+            async with self._handed_over:
+                if self.room:
+                    await self.room()
+                if self._stopped.is_set():
+                    raise Stopped
+                sent_at = self._clock()
+                answer = await self._hand_over(call)
         except requests.RequestException as error:
             raise network_failure(call.question, error) from None
         finally:
-            self.traffic.in_flight -= 1
             if answer is None:
                 self._limits.lost(endpoint.bucket)
         self._answered = True
         self._observe(call.question, answer, sent_at)
         return answer
+
+    async def _hand_over(self, call: _Call) -> Answer:
+        self.traffic.requests += 1
+        self.traffic.by_path[call.question.endpoint.path] += 1
+        self.traffic.in_flight += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._exchange, call)
+        finally:
+            self.traffic.in_flight -= 1
 
     def _observe(self, question: Question, answer: Answer, sent_at: float) -> None:
         endpoint = question.endpoint

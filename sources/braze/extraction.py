@@ -124,6 +124,7 @@ class Extraction:
     async def _main(self) -> None:
         run, record = self.run, self.run.record
         run.outbox.open()
+        run.client.room = run.outbox.room
         asked = Walks(run, self._selected)
         walks = asked.all()
         try:
