@@ -7,6 +7,9 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Protocol
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 _READ = 4 << 20
 _LONGEST_LINE = 64 << 20
 _GZIP = b"\x1f\x8b"
@@ -22,8 +25,8 @@ class CorruptFileError(Exception):
     """A file that is cut off or damaged. The text names the file, and the member of an archive."""
 
 
-def blocks(path: Path, skip: Collection[str] = ()) -> Iterator[tuple[str, list[bytes] | None]]:
-    """The lines of a file without their ends, some megabytes at a time, with the name they belong to.
+def blocks(path: Path, skip: Collection[str] = ()) -> Iterator[tuple[str, pa.LargeBinaryArray | None]]:
+    """The lines of a file without their ends, as Arrow arrays of some megabytes, with the name they belong to.
 
     An archive's members are read one after the other, whatever their names; a member is called `file/member`,
     and left out if it is in `skip`. Once one was read to its end without damage, None stands for lines. Raises
@@ -46,7 +49,7 @@ def blocks(path: Path, skip: Collection[str] = ()) -> Iterator[tuple[str, list[b
         raise CorruptFileError(f"{path.name} is cut off or damaged.") from error
 
 
-def _zip_blocks(path: Path, skip: Collection[str]) -> Iterator[tuple[str, list[bytes] | None]]:
+def _zip_blocks(path: Path, skip: Collection[str]) -> Iterator[tuple[str, pa.LargeBinaryArray | None]]:
     damaged = []
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
@@ -63,16 +66,24 @@ def _zip_blocks(path: Path, skip: Collection[str]) -> Iterator[tuple[str, list[b
         raise CorruptFileError(f"Cut off or damaged: {', '.join(damaged)}.")
 
 
-def _line_blocks(stream: _Stream, name: str) -> Iterator[tuple[str, list[bytes]]]:
+def _line_blocks(stream: _Stream, name: str) -> Iterator[tuple[str, pa.LargeBinaryArray]]:
     rest = b""
     first = True
     while chunk := stream.read(_READ):
         if first:
             chunk, first = chunk.removeprefix(_BOM), False
-        *lines, rest = (rest + chunk).split(b"\n")
-        if lines:
-            yield name, lines
+        lines, end, tail = chunk.rpartition(b"\n")
+        if end:
+            yield name, _split(rest + lines)
+            rest = tail
+        else:
+            rest += tail
         if len(rest) > _LONGEST_LINE:
             raise CorruptFileError(f"{name} has a line of over than {_LONGEST_LINE >> 20} MB.")
     if rest:
-        yield name, [rest]
+        yield name, _split(rest)
+
+
+def _split(text: bytes) -> pa.LargeBinaryArray:
+    # Arrow cuts without an object per line.
+    return pc.split_pattern(pa.array([text], pa.large_binary()), b"\n").flatten()

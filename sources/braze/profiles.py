@@ -83,20 +83,22 @@ class Group:
 class _Lines:
     """Lines gathered for a group, and where they came from."""
 
-    lines: list[bytes] = field(default_factory=list)
+    lines: list[pa.LargeBinaryArray] = field(default_factory=list)
+    count: int = 0
     size: int = 0
     spans: list[tuple[str, int, int]] = field(default_factory=list)
     finished: list[Path] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
     corrupt: list[str] = field(default_factory=list)
 
-    def add(self, file: str, first_number: int, lines: list[bytes]) -> None:
-        self.spans.append((file, len(self.lines), first_number))
-        self.lines += lines
-        self.size += sum(map(len, lines))
+    def add(self, file: str, first_number: int, lines: pa.LargeBinaryArray) -> None:
+        self.spans.append((file, self.count, first_number))
+        self.lines.append(lines)
+        self.count += len(lines)
+        self.size += lines.nbytes
 
     def full(self) -> bool:
-        return len(self.lines) >= GROUP_PROFILES or self.size >= GROUP_BYTES
+        return self.count >= GROUP_PROFILES or self.size >= GROUP_BYTES
 
     def places(self, indexes: Iterable[int]) -> dict[str, list[tuple[int, int]]]:
         """Of ascending line indexes: per file, the line's number in the file and its index."""
@@ -226,7 +228,7 @@ class ProfileShredder:
         finally:
             self._duckdb.unregister("lines")
         self._duckdb.register("profiles", profiles)
-        quarantined = self._quarantine(gathered, self._column(sql.NOT_PROFILES))
+        quarantined = _quarantine(gathered, [int(str(index)) for index in self._column(sql.NOT_PROFILES)])
         gathered.lines.clear()
         members = self._duckdb.sql(sql.MEMBERS).to_arrow_table().column(0)
         new = self._duckdb.sql(sql.NEW_PROFILES).to_arrow_table().column(0)
@@ -279,17 +281,6 @@ class ProfileShredder:
     def _column(self, query: str) -> list[object]:
         return [row[0] for row in self._duckdb.sql(query).fetchall()]
 
-    def _quarantine(self, gathered: _Lines, bad: list[object]) -> tuple[Quarantined, ...]:
-        indexes = [int(str(index)) for index in bad if gathered.lines[int(str(index))].strip()]
-        return tuple(
-            Quarantined(
-                file,
-                tuple(number for number, _ in places),
-                tuple(gathered.lines[index] for _, index in places),
-            )
-            for file, places in gathered.places(indexes).items()
-        )
-
 
 def arrow_schema(table: Table) -> pa.Schema:
     """The Arrow schema of a table: its columns in order, keys not nullable."""
@@ -299,22 +290,29 @@ def arrow_schema(table: Table) -> pa.Schema:
     )
 
 
-def _arrow_lines(lines: list[bytes]) -> pa.Table:
-    """Lines as `seq` and `line`; a line that is not UTF-8 is null."""
-    chunks = [_text_array(lines[start : start + _SCAN_ROWS]) for start in range(0, len(lines), _SCAN_ROWS)]
-    return pa.table(
-        {
-            "seq": pa.array(range(len(lines)), pa.int32()),
-            "line": pa.chunked_array(chunks, pa.large_string()),
-        }
+def _quarantine(gathered: _Lines, indexes: list[int]) -> tuple[Quarantined, ...]:
+    if not indexes:
+        return ()
+    bad = pa.chunked_array(gathered.lines, pa.large_binary()).take(pa.array(indexes, pa.int64())).to_pylist()
+    lines = {index: line for index, line in zip(indexes, bad, strict=True) if line.strip()}
+    return tuple(
+        Quarantined(file, tuple(number for number, _ in places), tuple(lines[index] for _, index in places))
+        for file, places in gathered.places(lines).items()
     )
 
 
-def _text_array(lines: list[bytes]) -> pa.Array:
+def _arrow_lines(lines: list[pa.LargeBinaryArray]) -> pa.Table:
+    """Lines as `seq` and `line`; a line that is not UTF-8 is null."""
+    texts = pa.chunked_array([_text_array(some) for some in lines], pa.large_string())
+    table = pa.table({"seq": pa.array(range(len(texts)), pa.int32()), "line": texts})
+    return pa.Table.from_batches(table.to_batches(max_chunksize=_SCAN_ROWS), table.schema)
+
+
+def _text_array(lines: pa.LargeBinaryArray) -> pa.LargeStringArray:
     try:
-        return pa.array(lines, pa.large_string())
+        return lines.cast(pa.large_string())
     except pa.ArrowInvalid:
-        return pa.array([line if _is_utf8(line) else None for line in lines], pa.large_string())
+        return pa.array([line if _is_utf8(line) else None for line in lines.to_pylist()], pa.large_string())
 
 
 def _is_utf8(line: bytes) -> bool:
