@@ -148,6 +148,7 @@ class ProfileShredder:
         install_hmac(self._duckdb, self._rules.key)
         self._duckdb.execute("CREATE TABLE IF NOT EXISTS seen (id UHUGEINT)")
         self._queries = list(self._table_queries())
+        self._relations: dict[str, duckdb.DuckDBPyRelation] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -224,14 +225,14 @@ class ProfileShredder:
             unknown = self._unknown_fields()
             self._run(sql.NUL_MACROS if self._column(sql.HAS_NUL)[0] else sql.TEXT_MACROS)
             # Queries read nested Arrow as fast as a table of DuckDB's, which takes long to fill.
-            profiles = self._duckdb.sql(sql.profiles_query(self._rules, unknown)).to_arrow_table(_SCAN_ROWS)
+            profiles = self._relation(sql.profiles_query(self._rules, unknown)).to_arrow_table(_SCAN_ROWS)
         finally:
             self._duckdb.unregister("lines")
         self._duckdb.register("profiles", profiles)
         quarantined = _quarantine(gathered, [int(str(index)) for index in self._column(sql.NOT_PROFILES)])
         gathered.lines.clear()
-        members = self._duckdb.sql(sql.MEMBERS).to_arrow_table().column(0)
-        new = self._duckdb.sql(sql.NEW_PROFILES).to_arrow_table().column(0)
+        members = self._relation(sql.MEMBERS).to_arrow_table().column(0)
+        new = self._relation(sql.NEW_PROFILES).to_arrow_table().column(0)
         if len(new) < profiles.num_rows:
             self._duckdb.register("profiles", profiles.filter(pc.is_in(profiles.column("seq"), new)))
         self._run([sql.REMEMBER])
@@ -264,7 +265,7 @@ class ProfileShredder:
         return [name for name, count in zip(unknown, counts, strict=True) if count]
 
     def _rows(self, table: Table, query: str, newest: str) -> tuple[Table, pa.Table]:
-        rows = self._duckdb.sql(query).to_arrow_table(_SCAN_ROWS)
+        rows = self._relation(query).to_arrow_table(_SCAN_ROWS)
         if newest:
             self._duckdb.register("rows", rows)
             # Sorting all rows costs more than making them, and few profiles have anything twice.
@@ -279,7 +280,13 @@ class ProfileShredder:
             self._duckdb.execute(statement)
 
     def _column(self, query: str) -> list[object]:
-        return [row[0] for row in self._duckdb.sql(query).fetchall()]
+        return [row[0] for row in self._relation(query).fetchall()]
+
+    def _relation(self, query: str) -> duckdb.DuckDBPyRelation:
+        # DuckDB plans a query to make the relation, and again to run it: the first is spared from the second group on.
+        if query not in self._relations:
+            self._relations[query] = self._duckdb.sql(query)
+        return self._relations[query]
 
 
 def arrow_schema(table: Table) -> pa.Schema:
