@@ -27,6 +27,9 @@ from sources.braze.profile_tables import (
 UNNAMED = "(unnamed)"
 """Stands for a custom attribute's name that is empty, since no key is ever empty."""
 
+KEY_HASH = "key_hash"
+"""Column of the queries whose rows may have a key twice: no two rows of one key differ in it."""
+
 _SQL_TYPES = {
     Type.TEXT: "VARCHAR",
     Type.BIGINT: "BIGINT",
@@ -135,7 +138,8 @@ def rows_query(rows: ProfileRows, rules: PiiRules) -> str:
     values = [_column(rows, column, rules) for column in rows.value_columns]
     if table.history:
         named = " AND ".join(f"{_name(key)} IS NOT NULL" for key in table.key)
-        return f"SELECT * FROM (SELECT braze_id, {', '.join(values)} FROM ({_unnested(rows)})) WHERE {named}"
+        found = f"SELECT braze_id, {', '.join(values)} FROM ({_unnested(rows)})"
+        return f"SELECT *, {_key_hash(table)} FROM ({found}) WHERE {named}"
     present = (
         f"SELECT braze_id, position, {', '.join(values)}, NULL::BOOLEAN AS {TOMBSTONE}"
         f" FROM ({_unnested(rows)}) WHERE element IS NOT NULL"
@@ -148,7 +152,9 @@ def rows_query(rows: ProfileRows, rules: PiiRules) -> str:
 def attributes_query(rules: PiiRules) -> str:
     """The rows of `user_custom_attributes` from `profiles` with their `place`, and tombstones where due."""
     if rules.action(CUSTOM_ATTRIBUTES) is Action.DROP:
-        return _tombstones(USER_CUSTOM_ATTRIBUTES, "true", rules)
+        return (
+            f"SELECT *, {_key_hash(USER_CUSTOM_ATTRIBUTES)} FROM ({_tombstones(USER_CUSTOM_ATTRIBUTES, 'true', rules)})"
+        )
     dropped = rules.attributes(Action.DROP)
     kept = f"WHERE key NOT IN ({_literals(dropped)})" if dropped else ""
     hash_value = f"to_json({_hash_of_json('value')})::VARCHAR"
@@ -166,12 +172,8 @@ def attributes_query(rules: PiiRules) -> str:
     if dropped:
         keys = f"json_keys({_object(CUSTOM_ATTRIBUTES)})"
         none_left = f"coalesce(len(list_filter({keys}, lambda k: k NOT IN ({_literals(dropped)}))), 0) = 0"
-    return f"{present} UNION ALL BY NAME {_tombstones(USER_CUSTOM_ATTRIBUTES, none_left, rules)}"
-
-
-def key_twice(table: Table) -> str:
-    """Whether `rows`, a query's result for the table, may have two of one key."""
-    return f"SELECT count(*) > count(DISTINCT hash({_key(table)})) FROM rows"
+    both = f"{present} UNION ALL BY NAME {_tombstones(USER_CUSTOM_ATTRIBUTES, none_left, rules)}"
+    return f"SELECT *, {_key_hash(USER_CUSTOM_ATTRIBUTES)} FROM ({both})"
 
 
 def each_key_once(table: Table, newest: str) -> str:
@@ -189,6 +191,10 @@ def loaded_table(table: Table, rules: PiiRules, unknown: Iterable[str] = ()) -> 
     )
     more = tuple(Column(name, Type.TEXT, _UNKNOWN) for name in unknown)
     return replace(table, columns=columns + more)
+
+
+def _key_hash(table: Table) -> str:
+    return f"hash({_key(table)}) AS {KEY_HASH}"
 
 
 def _key(table: Table) -> str:

@@ -25,7 +25,7 @@ from sources.braze.profile_tables import CUSTOM_ATTRIBUTES, PROFILE_LISTS, USER_
 
 GROUP_PROFILES = 20_000
 GROUP_BYTES = 32 << 20
-_SCAN_ROWS = 1024
+_SCAN_ROWS = 2048
 """Rows per Arrow chunk: what DuckDB hands to one thread at a time."""
 
 _ARROW_TYPES = {
@@ -266,11 +266,10 @@ class ProfileShredder:
 
     def _rows(self, table: Table, query: str, newest: str) -> tuple[Table, pa.Table]:
         rows = self._relation(query).to_arrow_table(_SCAN_ROWS)
-        if newest:
+        # Sorting all rows costs more than making them, and few profiles have anything twice.
+        if newest and pc.count_distinct(rows.column(sql.KEY_HASH)).as_py() < rows.num_rows:
             self._duckdb.register("rows", rows)
-            # Sorting all rows costs more than making them, and few profiles have anything twice.
-            if self._column(sql.key_twice(table))[0]:
-                rows = self._duckdb.sql(sql.each_key_once(table, newest)).to_arrow_table()
+            rows = self._duckdb.sql(sql.each_key_once(table, newest)).to_arrow_table()
             self._duckdb.unregister("rows")
         schema = arrow_schema(table)
         return table, rows.select(schema.names).cast(schema)
@@ -301,7 +300,7 @@ def _quarantine(gathered: _Lines, indexes: list[int]) -> tuple[Quarantined, ...]
     if not indexes:
         return ()
     bad = pa.chunked_array(gathered.lines, pa.large_binary()).take(pa.array(indexes, pa.int64())).to_pylist()
-    lines = {index: line for index, line in zip(indexes, bad, strict=True) if line.strip()}
+    lines = {index: line.removesuffix(b"\n") for index, line in zip(indexes, bad, strict=True) if line.strip()}
     return tuple(
         Quarantined(file, tuple(number for number, _ in places), tuple(lines[index] for _, index in places))
         for file, places in gathered.places(lines).items()
