@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import psycopg2
 from dlt.common.exceptions import MissingDependencyException
 from dlt.common.schema import Schema
-from dlt.destinations.impl.postgres.configuration import PostgresCredentials
 from dlt.destinations.sql_client import SqlClientBase
 
 from destinations.errors import DestinationError, DestinationUnavailable
@@ -26,7 +24,6 @@ from destinations.location import (
     location,
     place_setting,
 )
-from destinations.postgres_server import address, connect
 
 _PROBE = "braze_elt_access_check"
 _LOCK_HOLDER = re.compile(r"Conflicting lock is held in (?P<program>.*?) ?\(PID (?P<pid>\d+)\)")
@@ -46,7 +43,9 @@ def check(destination: AnyDestination, dataset: str) -> None:
     if file := duckdb_file(destination, dataset):
         _check_duckdb(file, dataset, setting)
     elif destination.destination_type == POSTGRES:
-        _check_postgres(configuration(destination, dataset).credentials, dataset, setting)
+        from destinations import postgres_server
+
+        postgres_server.check(configuration(destination, dataset).credentials, dataset, setting, _PROBE)
     else:
         _check_other(destination, dataset)
 
@@ -67,7 +66,9 @@ def check_readable(destination: AnyDestination, dataset: str) -> None:
         except duckdb.Error as error:
             raise DestinationUnavailable(_duckdb_sentence(file, str(error))) from None
     elif destination.destination_type == POSTGRES:
-        connect(configuration(destination, dataset).credentials, setting).close()
+        from destinations import postgres_server
+
+        postgres_server.connect(configuration(destination, dataset).credentials, setting).close()
     else:
         _check_other(destination, dataset, write=False)
 
@@ -125,31 +126,6 @@ def _duckdb_sentence(file: Path, answer: str) -> str:
     if "not a valid DuckDB database file" in answer:
         return f"{file} is not a DuckDB file: name another one."
     return f"The DuckDB file {file} cannot be used: {answer.splitlines()[0]}"
-
-
-def _check_postgres(credentials: PostgresCredentials, dataset: str, setting: str) -> None:
-    connection = connect(credentials, setting)
-    try:
-        with connection.cursor() as cursor:
-            # A merge goes through the staging schema that dlt keeps beside the dataset.
-            for name in (dataset, f"{dataset}_staging"):
-                schema = _quoted(name)
-                cursor.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (name,))
-                if cursor.fetchone() is None:
-                    cursor.execute(f"CREATE SCHEMA {schema}")
-                cursor.execute(f"CREATE TABLE {schema}.{_PROBE} (x integer)")
-    except psycopg2.errors.InsufficientPrivilege:
-        raise DestinationUnavailable(
-            f"{address(credentials)} does not let this user make schemas and tables for the dataset "
-            f"{dataset}: grant it CREATE on the database, and on the schemas {dataset} and "
-            f"{dataset}_staging if they exist."
-        ) from None
-    except psycopg2.Error as error:
-        raise DestinationUnavailable(
-            f"{address(credentials)} cannot be written: {str(error).splitlines()[0]}."
-        ) from None
-    finally:
-        connection.close()  # without a commit: nothing of this stays
 
 
 def _check_other(destination: AnyDestination, dataset: str, write: bool = True) -> None:

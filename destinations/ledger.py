@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import dlt
-from dlt.destinations.job_client_impl import SqlJobClientBase
+
+from destinations.location import is_sql
 
 _CLOSE = "UPDATE {table} SET {values} WHERE {key} = %s"
 _BURY = "UPDATE {table} SET {status} = 'failed' WHERE {status} = 'running' AND {key} <> %s"
@@ -12,9 +13,9 @@ _BURY = "UPDATE {table} SET {status} = 'failed' WHERE {status} = 'running' AND {
 
 def can_close(pipeline: dlt.Pipeline) -> bool:
     """Say whether the destination changes a row in place; those without transactions do not, or at a great cost."""
-    client = pipeline.destination_client()
+    destination = pipeline.destination
     # dlt says None of those that it never had to ask, DuckDB among them.
-    return isinstance(client, SqlJobClientBase) and client.capabilities.supports_transactions is not False
+    return is_sql(destination) and destination.capabilities().supports_transactions is not False
 
 
 def close(pipeline: dlt.Pipeline, table: str, row: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from dlt.common.configuration.exceptions import (
 )
 from dlt.common.configuration.specs import ConnectionStringCredentials
 from dlt.common.destination import Destination
+from dlt.destinations.job_client_impl import SqlJobClientBase
 
 from destinations.errors import DestinationError
 
@@ -59,11 +60,22 @@ def is_lake(destination: AnyDestination) -> bool:
     return destination.destination_type == FILESYSTEM
 
 
+def is_sql(destination: AnyDestination) -> bool:
+    """Say whether the destination is a database, which takes SQL."""
+    return issubclass(destination.client_class, SqlJobClientBase)
+
+
 def duckdb_file(destination: AnyDestination, dataset: str) -> Path | None:
     """Return the file that a DuckDB destination writes, None for every other destination."""
     if destination.destination_type != DUCKDB:
         return None
     return Path(configuration(destination, dataset).credentials.database)
+
+
+def exists(destination: AnyDestination, dataset: str) -> bool:
+    """Say whether there is anything to open: opening a DuckDB file that does not exist would make it."""
+    file = duckdb_file(destination, dataset)
+    return file is None or file.exists()
 
 
 def credentials_setting(destination: AnyDestination) -> str:

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 
 from destinations.errors import DestinationBusy
 from destinations.location import POSTGRES, AnyDestination, configuration, credentials_setting
-from destinations.postgres_server import address, connect
 
 
 @contextmanager
@@ -21,6 +20,8 @@ def lock(destination: AnyDestination, dataset: str) -> Iterator[None]:
     if destination.destination_type != POSTGRES:
         yield
         return
+    from destinations.postgres_server import address, connect
+
     credentials = configuration(destination, dataset).credentials
     connection = connect(credentials, credentials_setting(destination))
     connection.autocommit = True

@@ -1,6 +1,7 @@
 """Connections to Postgres beside dlt's own, and what it means when one cannot be made."""
 
 import psycopg2
+import psycopg2.errors
 from dlt.destinations.impl.postgres.configuration import PostgresCredentials
 
 from destinations.errors import DestinationUnavailable
@@ -30,6 +31,35 @@ def connect(credentials: PostgresCredentials, setting: str) -> "psycopg2.extensi
         raise DestinationUnavailable(_sentence(credentials, str(error), setting)) from None
 
 
+def check(credentials: PostgresCredentials, dataset: str, setting: str, probe: str) -> None:
+    """Prove that a table `probe` can be made in `dataset` and in the schema that dlt stages in; it is not kept.
+
+    Raises DestinationUnavailable.
+    """
+    connection = connect(credentials, setting)
+    try:
+        with connection.cursor() as cursor:
+            # A merge goes through the staging schema that dlt keeps beside the dataset.
+            for name in (dataset, f"{dataset}_staging"):
+                schema = _quoted(name)
+                cursor.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (name,))
+                if cursor.fetchone() is None:
+                    cursor.execute(f"CREATE SCHEMA {schema}")
+                cursor.execute(f"CREATE TABLE {schema}.{_quoted(probe)} (x integer)")
+    except psycopg2.errors.InsufficientPrivilege:
+        raise DestinationUnavailable(
+            f"{address(credentials)} does not let this user make schemas and tables for the dataset "
+            f"{dataset}: grant it CREATE on the database, and on the schemas {dataset} and "
+            f"{dataset}_staging if they exist."
+        ) from None
+    except psycopg2.Error as error:
+        raise DestinationUnavailable(
+            f"{address(credentials)} cannot be written: {str(error).splitlines()[0]}."
+        ) from None
+    finally:
+        connection.close()  # without a commit: nothing of this stays
+
+
 def address(credentials: PostgresCredentials) -> str:
     """Name server, database and user, without the password."""
     return (
@@ -41,3 +71,7 @@ def address(credentials: PostgresCredentials) -> str:
 def _sentence(credentials: PostgresCredentials, answer: str, setting: str) -> str:
     cause = next((cause for text, cause in _CAUSES if text in answer), "cannot be reached")
     return f"{address(credentials)} {cause.format(**credentials)}: check {setting}."
+
+
+def _quoted(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'

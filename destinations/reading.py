@@ -1,8 +1,9 @@
-"""Reading a pipeline's dataset."""
+"""Reading a dataset by SQL, whatever stores it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dlt
@@ -12,9 +13,12 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.destinations.sql_client import SqlClientBase
 
+from destinations.access import check_readable
 from destinations.errors import DestinationUnavailable
-from destinations.location import DUCKDB, POSTGRES, duckdb_file, is_lake
+from destinations.factory import destination
+from destinations.location import DUCKDB, POSTGRES, exists, is_lake
 from destinations.schemas import stored_schema
+from destinations.settings import apply_loader_defaults
 
 _TABLES = """
     SELECT table_name FROM information_schema.tables
@@ -25,10 +29,82 @@ _TABLES = """
 _COUNT = "SELECT '{table}' AS name, count(*) AS rows FROM \"{table}\""
 
 
+class Dataset:
+    """A dataset, open for reading; its `client` sees what is current, however the destination stores it."""
+
+    def __init__(self, pipeline: dlt.Pipeline, client: SqlClientBase[Any]) -> None:
+        self.client = client
+        self._pipeline = pipeline
+
+    def query(self, sql: str) -> list[dict[str, Any]]:
+        """Return the rows that `sql` selects, a dict by column name each; table names need no schema.
+
+        Raises DestinationUnavailable if a table that is asked for was never loaded.
+        """
+        with self._result(sql) as cursor:
+            names = list(cursor.columns_schema)
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def first_column(self, sql: str) -> Iterator[str]:
+        """Return the values of the first column that `sql` selects, as text, without the nulls; read in chunks.
+
+        Raises DestinationUnavailable if a table that is asked for was never loaded.
+        """
+        with self._result(sql) as cursor:
+            while rows := cursor.fetchmany(_ROWS_AT_A_TIME):
+                yield from (str(row[0]) for row in rows if row[0] is not None)
+
+    def table_names(self) -> list[str]:
+        """List the tables of the dataset, dlt's own left out, in alphabetical order; empty before the first load."""
+        if self._pipeline.destination.destination_type not in (DUCKDB, POSTGRES):
+            return _declared_tables(self._pipeline)
+        dataset = self._pipeline.dataset_name.replace("'", "''")
+        names = [row["table_name"] for row in self.query(_TABLES.format(dataset=dataset))]
+        return [name for name in names if not name.startswith("_dlt_")]
+
+    def table_counts(self) -> dict[str, int]:
+        """Count the rows of every table of the dataset, dlt's own left out, in alphabetical order.
+
+        Empty before the first load.
+        """
+        counts = [_COUNT.format(table=table) for table in self.table_names()]
+        if not counts:
+            return {}
+        rows = self.query(" UNION ALL ".join(counts) + " ORDER BY name")
+        return {row["name"]: row["rows"] for row in rows}
+
+    @contextmanager
+    def _result(self, sql: str) -> Iterator[Any]:
+        try:
+            with self.client.execute_query(_in_its_words(self.client, sql)) as cursor:
+                yield cursor
+        except DatabaseUndefinedRelation:
+            raise DestinationUnavailable(
+                f"The dataset {self._pipeline.dataset_name} has no table that is asked for yet: run a sync."
+            ) from None
+
+
 @contextmanager
-def connected(pipeline: dlt.Pipeline) -> Iterator[SqlClientBase[Any]]:
-    """An open SQL client of the pipeline's dataset that sees what is current, however the destination stores it."""
+def reading(destination_name: str, dataset: str) -> Iterator[Dataset]:
+    """Open a dataset for readers that have no part in its loads: dlt's working directory is a passing one.
+
+    Raises `DestinationError` for a warehouse that cannot be read.
+    """
+    apply_loader_defaults()
+    source = destination(destination_name, read_only=True)
+    check_readable(source, dataset)
+    with TemporaryDirectory(prefix="braze-elt-") as folder:
+        pipeline = dlt.pipeline("braze_reading", pipelines_dir=folder, destination=source, dataset_name=dataset)
+        with connected(pipeline) as opened:
+            yield opened
+
+
+@contextmanager
+def connected(pipeline: dlt.Pipeline) -> Iterator[Dataset]:
+    """Open the pipeline's dataset. Raises DestinationUnavailable if its DuckDB file does not exist."""
     client: SqlClientBase[Any]
+    if not exists(pipeline.destination, pipeline.dataset_name):
+        raise DestinationUnavailable("Nothing has been loaded yet, the DuckDB file does not exist: run a sync.")
     if is_lake(pipeline.destination):
         from destinations import lake
 
@@ -36,35 +112,7 @@ def connected(pipeline: dlt.Pipeline) -> Iterator[SqlClientBase[Any]]:
     else:
         client = pipeline.sql_client()
     with client:
-        yield client
-
-
-def query(pipeline: dlt.Pipeline, sql: str) -> list[dict[str, Any]]:
-    """Return the rows that `sql` selects, a dict by column name each; table names need no schema.
-
-    Raises DestinationUnavailable if what is asked for was never loaded: no DuckDB file, no such table.
-    """
-    if not exists(pipeline):
-        raise DestinationUnavailable("Nothing has been loaded yet, the DuckDB file does not exist: run a sync.")
-    try:
-        with connected(pipeline) as client, client.execute_query(_in_its_words(client, sql)) as cursor:
-            names = list(cursor.columns_schema)
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-    except DatabaseUndefinedRelation:
-        raise DestinationUnavailable(
-            f"The dataset {pipeline.dataset_name} has no table that is asked for yet: run a sync."
-        ) from None
-
-
-def table_names(pipeline: dlt.Pipeline) -> list[str]:
-    """List the tables of the dataset, dlt's own left out, in alphabetical order; empty before the first load."""
-    if not exists(pipeline):
-        return []
-    if pipeline.destination.destination_type not in (DUCKDB, POSTGRES):
-        return _declared_tables(pipeline)
-    dataset = pipeline.dataset_name.replace("'", "''")
-    names = [row["table_name"] for row in query(pipeline, _TABLES.format(dataset=dataset))]
-    return [name for name in names if not name.startswith("_dlt_")]
+        yield Dataset(pipeline, client)
 
 
 def _declared_tables(pipeline: dlt.Pipeline) -> list[str]:
@@ -79,41 +127,6 @@ def _declared_tables(pipeline: dlt.Pipeline) -> list[str]:
             return []
         client.schema = schema
         return sorted(name for name, columns in client.get_storage_tables(schema.data_table_names()) if columns)
-
-
-def table_counts(pipeline: dlt.Pipeline) -> dict[str, int]:
-    """Count the rows of every table of the dataset, dlt's own left out, in alphabetical order.
-
-    Empty before the first load.
-    """
-    counts = [_COUNT.format(table=table) for table in table_names(pipeline)]
-    if not counts:
-        return {}
-    rows = query(pipeline, " UNION ALL ".join(counts) + " ORDER BY name")
-    return {row["name"]: row["rows"] for row in rows}
-
-
-def exists(pipeline: dlt.Pipeline) -> bool:
-    """Say whether there is anything to open: opening a DuckDB file that does not exist would make it."""
-    file = duckdb_file(pipeline.destination, pipeline.dataset_name)
-    return file is None or file.exists()
-
-
-def first_column(pipeline: dlt.Pipeline, sql: str) -> Iterator[str]:
-    """Return the values of the first column that `sql` selects, as text, without the nulls; read in chunks.
-
-    Raises DestinationUnavailable if what is asked for was never loaded.
-    """
-    if not exists(pipeline):
-        raise DestinationUnavailable("Nothing has been loaded yet, the DuckDB file does not exist: run a sync.")
-    try:
-        with connected(pipeline) as client, client.execute_query(_in_its_words(client, sql)) as cursor:
-            while rows := cursor.fetchmany(_ROWS_AT_A_TIME):
-                yield from (str(row[0]) for row in rows if row[0] is not None)
-    except DatabaseUndefinedRelation:
-        raise DestinationUnavailable(
-            f"The dataset {pipeline.dataset_name} has no table that is asked for yet: run a sync."
-        ) from None
 
 
 def as_instant(value: Any) -> Any:

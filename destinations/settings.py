@@ -8,11 +8,11 @@ from dlt.common.configuration.providers import CustomLoaderDocProvider
 from dlt.common.configuration.specs import PluggableRunContext
 from dlt.common.runtime.telemetry import stop_telemetry
 
+from destinations.validation import remember_type_hints
+
 LOADER_DEFAULTS: dict[str, Any] = {
     # dlt warns of every column whose declared type (JSON) is richer than its Arrow type (string).
     "runtime": {"dlthub_telemetry": False, "log_level": "ERROR"},
-    # Every table carries `_dlt_load_id`; dlt leaves it out of Arrow rows unless asked.
-    "normalize": {"parquet_normalizer": {"add_dlt_load_id": True}},
     # Compressing files that are read once, on the same machine, costs more than the rest of the load.
     "data_writer": {"disable_compression": True},
     # No row stays behind, neither in the working directory nor in the staging dataset.
@@ -31,6 +31,7 @@ def apply_loader_defaults() -> None:
     run_context = Container()[PluggableRunContext]
     if _PROVIDER in run_context.providers:
         return
+    remember_type_hints()
     # It holds no secrets; but of one that might, dlt need not find out, thousands of times, whether it wants one.
     dlt.config.register_provider(
         CustomLoaderDocProvider(_PROVIDER, lambda: LOADER_DEFAULTS, supports_secrets=True, locations=())

@@ -8,12 +8,9 @@ from a backup, exchanged for another one, or loaded from another machine.
 from typing import NamedTuple
 
 import dlt
-from dlt.common.pipeline import LoadInfo
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
-from dlt.destinations.job_client_impl import SqlJobClientBase
 
-from destinations.location import is_lake
-from destinations.reading import exists
+from destinations.location import exists, is_lake, is_sql
 
 _MARK = "braze_elt_working_directory"
 
@@ -74,27 +71,12 @@ def settle(pipeline: dlt.Pipeline) -> None:
         _set_mark(pipeline, mark._replace(load=newest, settled=True))
 
 
-def complete(pipeline: dlt.Pipeline) -> LoadInfo | None:
-    """Load what an earlier run left pending, to be called after `adopt`; None if there is nothing.
-
-    `pipeline.run()` throws packages away that are a dataset's first ones. Raises dlt's PipelineStepFailed.
-    """
-    if not pipeline.has_pending_data:
-        return None
-    if pipeline.list_extracted_load_packages():
-        pipeline.normalize()
-    loaded = pipeline.load()
-    # The killed run may not have lived to note in the working directory the state that its package holds.
-    pipeline.sync_destination()
-    return loaded
-
-
 def prune_state(pipeline: dlt.Pipeline, keep: int = 10) -> None:
     """Delete the pipeline's old states from the warehouse, where dlt adds one whenever a cursor moves.
 
     The newest `keep` completed ones stay, and all that is newer. Does nothing for destinations without SQL.
     """
-    if not isinstance(pipeline.destination_client(), SqlJobClientBase):
+    if not is_sql(pipeline.destination):
         return
     with pipeline.sql_client() as client:
         delete = _PRUNE.format(
@@ -135,7 +117,7 @@ def _newest_load(pipeline: dlt.Pipeline) -> str | None:
         from destinations import lake
 
         return lake.newest_load(lake.client_of(pipeline))
-    if not exists(pipeline) or not isinstance(pipeline.destination_client(), SqlJobClientBase):
+    if not exists(pipeline.destination, pipeline.dataset_name) or not is_sql(pipeline.destination):
         return None
     try:
         with pipeline.sql_client() as client:

@@ -12,7 +12,7 @@ import click
 import sqlalchemy
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from destinations.reading import first_column
+from destinations.reading import connected
 from pipelines.job import PIPELINE, Job, make_pipeline
 from pipelines.run import run
 from sources.braze import open_client
@@ -44,7 +44,8 @@ def run_export(
         sources.append(_kept_aside(_queried(external_ids_url, external_ids_query)))
     elif external_ids_query:
         pipeline = make_pipeline(job.pipeline, job.dataset, job.destination)
-        sources.append(_kept_aside(first_column(pipeline, external_ids_query)))
+        with connected(pipeline) as dataset:
+            sources.append(_kept_aside(dataset.first_column(external_ids_query)))
     elif external_ids_url:
         raise ConfigurationError("--external-ids-url needs --external-ids-query: the SQL whose first column holds ids.")
     audiences = (*segments, *([GLOBAL_CONTROL_GROUP] if global_control_group else []))

@@ -4,8 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from destinations.reading import table_counts
-from pipelines.job import reading
+from destinations.reading import reading
 from pipelines.status import read_status
 from sources.braze.tables import TABLES
 
@@ -21,8 +20,8 @@ class Loaded:
 
 def loaded(destination: str, dataset: str, resources: Iterable[str]) -> dict[str, Loaded]:
     """What `dataset` holds of each of `resources`. Raises `DestinationError` if nothing was ever loaded."""
-    with reading(destination, dataset) as pipeline:
-        counts, status = table_counts(pipeline), read_status(pipeline, datetime.now(tz=UTC))
+    with reading(destination, dataset) as opened:
+        counts, status = opened.table_counts(), read_status(opened, datetime.now(tz=UTC))
     newest = {row["table"]: row["newest"] for row in status.freshness}
     return {
         resource: Loaded(

@@ -9,11 +9,9 @@ from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-import dlt
-
 from destinations import inspection
 from destinations.inspection import Extent
-from destinations.reading import as_instant, query, table_names
+from destinations.reading import Dataset, as_instant
 from pipelines.declared import as_declared, row_as_declared
 from sources.braze.comparison import comparable
 from sources.braze.flatten import Row
@@ -56,13 +54,13 @@ class Days:
 
 
 class Held:
-    """What one dataset holds, read through an open `client`; `extents` are known once a series was surveyed."""
+    """What one dataset holds, read through its open SQL client; `extents` are known once a series was surveyed."""
 
-    def __init__(self, pipeline: dlt.Pipeline, client: inspection.Client, calendar: Calendar) -> None:
-        self.client = client
+    def __init__(self, dataset: Dataset, calendar: Calendar) -> None:
+        self.client = dataset.client
         self.calendar = calendar
-        self.tables = frozenset(table_names(pipeline))
-        self._loads = Loads(query(pipeline, _RUNS) if "sync_runs" in self.tables else [], calendar.zone)
+        self.tables = frozenset(dataset.table_names())
+        self._loads = Loads(dataset.query(_RUNS) if "sync_runs" in self.tables else [], calendar.zone)
         self._extents: dict[str, dict[Key, Extent]] = {}
         self._one_at_a_time = asyncio.Lock()
 

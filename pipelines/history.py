@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
-import dlt
-
 from destinations.access import check
-from destinations.reading import query, table_names
+from destinations.location import exists
+from destinations.reading import Dataset, connected
 from pipelines.job import Job, make_pipeline, only_run
 from pipelines.status import newest_days
 
@@ -54,24 +53,24 @@ def read_history(job: Job) -> History:
     """
     try:
         pipeline = make_pipeline(job.pipeline, job.dataset, job.destination, job.file)
-        with only_run(pipeline):
-            return _read(pipeline, job.command)
+        with only_run(pipeline), connected(pipeline) as dataset:
+            return _read(dataset, job.command)
     except Exception as error:  # every driver has its own
         logger.debug("The history could not be read: %s", type(error).__name__)
         return History()
 
 
-def _read(pipeline: dlt.Pipeline, command: str) -> History:
-    tables = table_names(pipeline)
+def _read(dataset: Dataset, command: str) -> History:
+    tables = dataset.table_names()
     if "sync_runs" not in tables:
         return History()
-    good = {row["status"]: row["finished_at"] for row in query(pipeline, _GOOD_RUNS.format(command=command))}
-    failing = query(pipeline, _FAILING_SINCE) if "sync_failures" in tables else []
+    good = {row["status"]: row["finished_at"] for row in dataset.query(_GOOD_RUNS.format(command=command))}
+    failing = dataset.query(_FAILING_SINCE) if "sync_failures" in tables else []
     return History(
         ok=good.get("ok"),
         partial=good.get("partial"),
         since={(row["resource"], row["entity_id"]): row["since"] for row in failing},
-        newest=newest_days(pipeline, tables),
+        newest=newest_days(dataset, tables),
     )
 
 
@@ -84,8 +83,11 @@ def last_start(job: Job, names: Sequence[str]) -> datetime | None:
     assert pipeline.destination
     with only_run(pipeline):
         check(pipeline.destination, job.dataset)
-        if "sync_runs" not in table_names(pipeline):
+        if not exists(pipeline.destination, job.dataset):
             return None
-        sql = _LAST_START.format(command=job.command, selected=",".join(names))
-        started: datetime | None = query(pipeline, sql)[0]["started_at"]
-        return started
+        with connected(pipeline) as dataset:
+            if "sync_runs" not in dataset.table_names():
+                return None
+            sql = _LAST_START.format(command=job.command, selected=",".join(names))
+            started: datetime | None = dataset.query(sql)[0]["started_at"]
+            return started

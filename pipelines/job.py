@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import dlt
 from filelock import FileLock, Timeout
 
-from destinations.access import check, check_readable
+from destinations.access import check
 from destinations.errors import DestinationError
 from destinations.factory import destination
 from destinations.location import fingerprint, is_lake
 from destinations.locks import lock
+from destinations.packages import complete
 from destinations.settings import apply_loader_defaults
-from destinations.state import adopt, complete
+from destinations.state import adopt
 from pipelines.errors import RunFailed, loading
 from sources.braze import default_names, open_client
 from sources.braze.client import Client
@@ -120,7 +120,7 @@ def append_notice(pipeline: dlt.Pipeline) -> str | None:
     Raises `DestinationError` for one that has neither merges nor files that views can be read from.
     """
     assert pipeline.destination
-    if can_merge(pipeline.destination_client().capabilities):
+    if can_merge(pipeline.destination.capabilities()):
         return None
     name = pipeline.destination.destination_name
     if not is_lake(pipeline.destination):
@@ -151,16 +151,3 @@ def only_run(pipeline: dlt.Pipeline) -> Iterator[None]:
         yield
     finally:
         running.release()
-
-
-@contextmanager
-def reading(destination_name: str, dataset: str) -> Iterator[dlt.Pipeline]:
-    """A pipeline that only reads the dataset and has no part in its loads: its working directory is a passing one.
-
-    Raises `DestinationError` for a warehouse that cannot be read.
-    """
-    apply_loader_defaults()
-    source = destination(destination_name, read_only=True)
-    check_readable(source, dataset)
-    with TemporaryDirectory(prefix="braze-elt-") as folder:
-        yield dlt.pipeline("braze_reading", pipelines_dir=folder, destination=source, dataset_name=dataset)

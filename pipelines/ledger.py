@@ -11,7 +11,7 @@ from pipelines.outcome import RUNNING, Outcome
 from sources.braze.arrow import to_arrow
 from sources.braze.extraction import Extraction
 from sources.braze.flatten import Row
-from sources.braze.resources import hints
+from sources.braze.resources import with_table
 from sources.braze.tables import TABLES
 
 _TABLE = TABLES["sync_runs"]
@@ -31,7 +31,7 @@ class Ledger:
 
     def opening(self) -> DltResource:
         """The resource for the run's first package."""
-        return dlt.resource(self._rows(), name=_TABLE.name)
+        return DltResource.from_data(self._rows(), _TABLE.name)
 
     def closing(self) -> list[DltResource]:
         """What belongs into the run's last package: nothing where `close` can do it."""
@@ -62,7 +62,7 @@ class Ledger:
     def _rows(self) -> Iterator[Any]:
         row = self._row()
         rows = [row] if self._in_place else [*self._unfinished(row), row]
-        yield dlt.mark.with_hints(to_arrow(_TABLE, rows, {}), hints(_TABLE), create_table_variant=True)
+        yield with_table(_TABLE, to_arrow(_TABLE, rows, {}))
 
     def _unfinished(self, row: Row) -> Iterator[Row]:
         """The row of the run before if it was killed: where rows cannot be changed, the state remembers it."""

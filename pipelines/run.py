@@ -13,6 +13,7 @@ from dlt.extract import DltResource, DltSource
 
 from destinations.comments import write as write_comments
 from destinations.indexes import ensure as ensure_indexes
+from destinations.packages import kept_open, load_package
 from destinations.state import prune_state, settle
 from destinations.views import write as write_views
 from pipelines.conclusion import concluded
@@ -98,7 +99,7 @@ def _load(job: Job, pipeline: dlt.Pipeline, extraction: Extraction, outcome: Out
         last_package.append(forget_backfill(extraction, names))
     if last_package:
         _run_package(pipeline, last_package, extraction)
-    with loading():
+    with loading(), kept_open(pipeline):
         ledger.close()
         ensure_indexes(pipeline, merge_keys())
         write_comments(pipeline, descriptions(pipeline.default_schema))
@@ -118,7 +119,7 @@ def _run_package(pipeline: dlt.Pipeline, package: list[DltResource], extraction:
     source = DltSource(dlt.Schema(SOURCE), SOURCE, package)
     try:
         with loading():
-            pipeline.run(source)
+            load_package(pipeline, source)
     except Exception:
         extraction.stop()
         _raise_crash(extraction)

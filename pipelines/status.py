@@ -12,10 +12,9 @@ import orjson
 from rich.table import Table
 
 from destinations.errors import DestinationError
-from destinations.reading import as_instant, query, table_counts
-from pipelines.job import reading
+from destinations.reading import Dataset, as_instant, reading
 from pipelines.terminal import stdout
-from sources.braze.planning import RECHECK_DAYS
+from sources.braze.cursors import RECHECK_DAYS
 from sources.braze.tables import TABLES
 from sources.braze.windows import ONE_DAY
 
@@ -58,8 +57,8 @@ def run_status(
     destination: str, dataset: str, output: str, max_age_hours: float | None, now: datetime | None = None
 ) -> int:
     """Print the status; 3 if anything that a sync loads is older than `max_age_hours` at `now`, 0 otherwise."""
-    with reading(destination, dataset) as pipeline:
-        status = read_status(pipeline, (now or datetime.now(tz=UTC)).astimezone(_zone()))
+    with reading(destination, dataset) as opened:
+        status = read_status(opened, (now or datetime.now(tz=UTC)).astimezone(_zone()))
     if output == "json":
         click.echo(orjson.dumps(asdict(status), default=str, option=orjson.OPT_INDENT_2).decode())
     else:
@@ -72,18 +71,18 @@ def _zone() -> ZoneInfo:
     return ZoneInfo(dlt.config.get("sources.braze.time_zone", str) or "UTC")
 
 
-def read_status(pipeline: dlt.Pipeline, now: datetime) -> Status:
+def read_status(dataset: Dataset, now: datetime) -> Status:
     """Read the ledger and the newest days from the warehouse; `now` is in the workspace's zone."""
-    counts = table_counts(pipeline)
+    counts = dataset.table_counts()
     if "sync_runs" not in counts:
         raise DestinationError("Nothing has been loaded here yet: run braze-elt sync.")
-    finished = as_instant(query(pipeline, _LAST_GOOD_RUN)[0]["finished_at"])
-    freshness = _freshness(pipeline, counts, now.date())
+    finished = as_instant(dataset.query(_LAST_GOOD_RUN)[0]["finished_at"])
+    freshness = _freshness(dataset, counts, now.date())
     return Status(
-        runs=[_with_instants(row, "started_at", "finished_at") for row in query(pipeline, _LAST_RUNS)],
+        runs=[_with_instants(row, "started_at", "finished_at") for row in dataset.query(_LAST_RUNS)],
         freshness=freshness,
-        behind=_behind(pipeline, counts),
-        failures=query(pipeline, _OPEN_FAILURES) if "sync_failures" in counts else [],
+        behind=_behind(dataset, counts),
+        failures=dataset.query(_OPEN_FAILURES) if "sync_failures" in counts else [],
         age_hours=(now - finished).total_seconds() / 3600 if finished else None,
         late=_late(freshness, now),
     )
@@ -106,7 +105,7 @@ def _late(freshness: Iterable[Mapping[str, Any]], now: datetime) -> dict[str, fl
     return late
 
 
-def _freshness(pipeline: dlt.Pipeline, counts: Mapping[str, int], today: date) -> list[dict[str, Any]]:
+def _freshness(dataset: Dataset, counts: Mapping[str, int], today: date) -> list[dict[str, Any]]:
     return [
         {
             "table": name,
@@ -114,11 +113,11 @@ def _freshness(pipeline: dlt.Pipeline, counts: Mapping[str, int], today: date) -
             "newest": newest,
             "days_old": (today - newest).days if newest else None,
         }
-        for name, newest in newest_days(pipeline, counts).items()
+        for name, newest in newest_days(dataset, counts).items()
     ]
 
 
-def newest_days(pipeline: dlt.Pipeline, tables: Iterable[str]) -> dict[str, date | None]:
+def newest_days(dataset: Dataset, tables: Iterable[str]) -> dict[str, date | None]:
     """The newest day of each of `tables` that has days; None for one without rows."""
     dated = {name: time for name in tables if (time := _time_column(name))}
     if not dated:
@@ -127,7 +126,7 @@ def newest_days(pipeline: dlt.Pipeline, tables: Iterable[str]) -> dict[str, date
         f'SELECT \'{name}\' AS name, CAST(max("{time}") AS VARCHAR) AS newest FROM "{name}"'
         for name, time in dated.items()
     ]
-    rows = query(pipeline, " UNION ALL ".join(selects))
+    rows = dataset.query(" UNION ALL ".join(selects))
     newest = {row["name"]: _day(row["newest"]) for row in rows}
     return {name: newest[name] for name in dated}
 
@@ -164,12 +163,12 @@ _ENTITIES = (
 )
 
 
-def _behind(pipeline: dlt.Pipeline, counts: Mapping[str, int]) -> dict[str, int]:
+def _behind(dataset: Dataset, counts: Mapping[str, int]) -> dict[str, int]:
     """Entities by resource that the newest list names and that lack more days than those at rest may."""
     behind = {}
     for entities in _ENTITIES:
         if entities.table in counts and entities.catalog in counts:
-            newest = _day(query(pipeline, f"SELECT max(date) AS day FROM {entities.table}")[0]["day"])
+            newest = _day(dataset.query(f"SELECT max(date) AS day FROM {entities.table}")[0]["day"])
             if newest:
                 sql = f"""
                     SELECT count(*) AS entities FROM (
@@ -180,7 +179,7 @@ def _behind(pipeline: dlt.Pipeline, counts: Mapping[str, int]) -> dict[str, int]
                         HAVING max(date) < DATE '{newest - timedelta(days=entities.rest)}'
                     ) AS late
                 """
-                behind[TABLES[entities.table].resource] = int(query(pipeline, sql)[0]["entities"])
+                behind[TABLES[entities.table].resource] = int(dataset.query(sql)[0]["entities"])
     return behind
 
 

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Sequence
 
 from destinations.errors import DestinationError
-from destinations.reading import connected
+from destinations.reading import reading
 from pipelines.findings import print_json, print_text
 from pipelines.held import Held
-from pipelines.job import Job, reading
+from pipelines.job import Job
 from pipelines.logs import configure_logging
 from pipelines.plan import planned_rows, print_plan
 from pipelines.report import Reporter
@@ -30,8 +30,8 @@ def run_verify(job: Job, sample: int | None, output: str, plan: bool = False) ->
     settings = resolve(**job.overrides)
     names = job.names(settings)
     calendar = Calendar(job.now, settings.zone, settings.lookback_days, settings.start_date)
-    with reading(job.destination, job.dataset) as pipeline, connected(pipeline) as client:
-        held = Held(pipeline, client, calendar)
+    with reading(job.destination, job.dataset) as dataset:
+        held = Held(dataset, calendar)
         if not any(held.has(name) for name in names):
             raise DestinationError("Nothing of what is to be verified has been loaded here yet: run braze-elt sync.")
         api = Rereading(settings, open_client(settings), dry=plan)

@@ -458,3 +458,43 @@ def test_a_key_that_cannot_be_one_is_refused_without_showing_it(key: str) -> Non
 
 def test_a_key_with_a_stray_newline_works() -> None:
     Client("https://rest.iad-01.braze.com", KEY + "\n")
+
+
+def test_no_more_requests_are_in_flight_than_wanted() -> None:
+    lock, now, most = threading.Lock(), 0, 0
+
+    def answer(_: Received) -> Reply:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.03)
+        with lock:
+            now -= 1
+        return OK
+
+    async def work(client: Client) -> None:
+        await asyncio.gather(*(client.get(CAMPAIGNS_DATA_SERIES, {"campaign_id": n}) for n in range(24)))
+
+    ask(answer, work, concurrency=3)
+    assert most == 3
+
+
+def test_the_next_request_leaves_while_an_answer_is_being_read() -> None:
+    second_arrived = threading.Event()
+
+    def answer(request: Received) -> Reply:
+        if request.query["campaign_id"] == ["2"]:
+            second_arrived.set()
+        return OK
+
+    async def work(client: Client) -> list[bool]:
+        return await asyncio.gather(
+            *(
+                client.get(CAMPAIGNS_DATA_SERIES, {"campaign_id": n}, then=lambda _: second_arrived.wait(10))
+                for n in (1, 2)
+            )
+        )
+
+    seen, _, _ = ask(answer, work, concurrency=1)
+    assert seen == [True, True]

@@ -5,7 +5,9 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import dlt
@@ -13,14 +15,19 @@ import duckdb
 import psycopg2
 import pyarrow as pa
 import pytest
+from dlt.extract import DltResource
+from dlt.extract.items import DataItemWithMeta
 
 from destinations import DestinationBusy, DestinationError, DestinationUnavailable
 from destinations.access import check
 from destinations.factory import destination
 from destinations.location import fingerprint, location
 from destinations.locks import lock
-from destinations.reading import query, table_counts
-from destinations.settings import LOADER_DEFAULTS, apply_loader_defaults
+from destinations.reading import connected
+from destinations.settings import apply_loader_defaults
+from sources.braze.arrow import to_arrow
+from sources.braze.resources import with_table
+from sources.braze.tables import TABLES
 from tests.postgres import PASSWORD
 
 DUCKDB = "DESTINATION__DUCKDB__CREDENTIALS"
@@ -120,13 +127,19 @@ def test_the_fingerprint_tells_places_apart_and_users_not(workplace, monkeypatch
     assert len(others) == 6
 
 
+def memory_limit(pipeline: dlt.Pipeline) -> str:
+    with connected(pipeline) as dataset:
+        limit: str = dataset.query("SELECT current_setting('memory_limit') AS m")[0]["m"]
+        return limit
+
+
 def test_duckdb_keeps_to_its_memory_limit_unless_told_otherwise(workplace, monkeypatch):
     pipeline = dlt.pipeline("limits", destination=destination("duckdb"), dataset_name="braze")
     pipeline.run(pa.table({"x": [1]}), table_name="t")
-    assert query(pipeline, "SELECT current_setting('memory_limit') AS m") == [{"m": "488.2 MiB"}]
+    assert memory_limit(pipeline) == "488.2 MiB"
     monkeypatch.setenv(f"{DUCKDB}__GLOBAL_CONFIG", '{"memory_limit": "1GiB"}')
     pipeline = dlt.pipeline("limits", destination=destination("duckdb"), dataset_name="braze")
-    assert query(pipeline, "SELECT current_setting('memory_limit') AS m") == [{"m": "1.0 GiB"}]
+    assert memory_limit(pipeline) == "1.0 GiB"
 
 
 # What stands in the way
@@ -319,20 +332,24 @@ def test_the_lock_ends_with_the_process_that_held_it(workplace, monkeypatch, pos
 
 def test_tables_are_counted_and_queried_by_bare_names(warehouse):
     pipeline = dlt.pipeline("reading", destination=destination(warehouse.name), dataset_name="braze")
-    assert table_counts(pipeline) == {}
-    with pytest.raises(DestinationUnavailable, match="run a sync"):
-        query(pipeline, "SELECT * FROM campaigns")
+    if warehouse.name == "postgres":
+        with connected(pipeline) as dataset:
+            assert dataset.table_counts() == {}
+            with pytest.raises(DestinationUnavailable, match="run a sync"):
+                dataset.query("SELECT * FROM campaigns")
     pipeline.run(pa.table({"id": ["b", "a"]}), table_name="campaigns")
     pipeline.run(pa.table({"id": [1]}), table_name="canvases")
-    assert table_counts(pipeline) == {"campaigns": 2, "canvases": 1}
-    assert query(pipeline, "SELECT id, 1 AS one FROM campaigns WHERE id LIKE 'a%' ORDER BY id") == [
-        {"id": "a", "one": 1}
-    ]
+    with connected(pipeline) as dataset:
+        assert dataset.table_counts() == {"campaigns": 2, "canvases": 1}
+        assert dataset.query("SELECT id, 1 AS one FROM campaigns WHERE id LIKE 'a%' ORDER BY id") == [
+            {"id": "a", "one": 1}
+        ]
 
 
 def test_reading_makes_no_duckdb_file(workplace):
     pipeline = dlt.pipeline("reading", destination=destination("duckdb"), dataset_name="braze")
-    table_counts(pipeline)
+    with pytest.raises(DestinationUnavailable, match="does not exist: run a sync"), connected(pipeline):
+        pass
     assert not (workplace / "warehouse.duckdb").exists()
 
 
@@ -366,14 +383,37 @@ def test_what_the_user_sets_comes_before_the_loader_defaults(tmp_path):
     assert settings_in(tmp_path, DATA_WRITER__DISABLE_COMPRESSION="false") == "False True False True"
 
 
+def events(*rows: dict[str, Any]) -> DltResource:
+    """The resource of events, as the source hands it to dlt."""
+    table = TABLES["events"]
+
+    def items() -> Iterator[DataItemWithMeta]:
+        yield with_table(table, to_arrow(table, rows, {}))
+
+    return DltResource.from_data(items(), "events")
+
+
+def files(folder: str, suffixes: tuple[str, ...] = (".parquet", ".csv", ".gz")) -> list[Path]:
+    return [path for path in Path(folder).rglob("*") if path.suffix in suffixes]
+
+
 def test_every_row_names_its_load_and_no_row_stays_outside_the_dataset(warehouse):
     apply_loader_defaults()
-    assert LOADER_DEFAULTS["normalize"]["parquet_normalizer"]["add_dlt_load_id"]
     pipeline = dlt.pipeline("rows", destination=destination(warehouse.name), dataset_name="braze")
-    table = pa.table({"id": ["a", "b"]}, schema=pa.schema([pa.field("id", pa.string(), nullable=False)]))
-    pipeline.run(table, table_name="campaigns", write_disposition="merge", primary_key="id")
-    loads = "SELECT count(*) FROM braze.campaigns c JOIN braze._dlt_loads l ON l.load_id = c._dlt_load_id"
+    pipeline.run(events({"name": "a"}, {"name": "b"}))
+    loads = "SELECT count(*) FROM braze.events e JOIN braze._dlt_loads l ON l.load_id = e._dlt_load_id"
     assert warehouse.query(loads) == [(2,)]
-    assert warehouse.query("SELECT count(*) FROM braze_staging.campaigns") == [(0,)]
-    left = [path for path in Path(pipeline.working_dir).rglob("*") if path.suffix in {".parquet", ".csv", ".gz"}]
-    assert left == []
+    assert warehouse.query("SELECT count(*) FROM braze_staging.events") == [(0,)]
+    assert files(pipeline.working_dir) == []
+
+
+def test_what_duckdb_loads_is_written_once_also_when_braze_has_added_fields(workplace):
+    apply_loader_defaults()
+    pipeline = dlt.pipeline("rows", destination=destination("duckdb"), dataset_name="braze")
+    pipeline.run(events({"name": "a"}))
+    pipeline.run(events({"name": "a", "found_later": 1}))
+    pipeline.extract(events({"name": "b", "found_later": 2}))
+    extracted = {file.stat().st_ino for file in files(pipeline.working_dir) if file.name.startswith("events.")}
+    pipeline.normalize()
+    normalized = {file.stat().st_ino for file in files(pipeline.working_dir) if file.name.startswith("events.")}
+    assert extracted == normalized != set()

@@ -11,8 +11,9 @@ import pytest
 
 from destinations.factory import destination
 from destinations.location import fingerprint
+from destinations.packages import complete
 from destinations.settings import apply_loader_defaults
-from destinations.state import adopt, complete, prune_state
+from destinations.state import adopt, prune_state
 
 SCHEMA = pa.schema([pa.field("id", pa.int64(), nullable=False), pa.field("version", pa.int64())])
 

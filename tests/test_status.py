@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from destinations.reading import connected
 from pipelines.job import PIPELINE, Job, make_pipeline
 from pipelines.run import run
 from pipelines.status import Status, read_status, run_status
@@ -30,7 +31,8 @@ def night(sandbox: Sandbox, day: date, select: str = SELECT, only: Span | None =
 
 
 def status(now: datetime) -> Status:
-    return read_status(make_pipeline(PIPELINE, "braze", "duckdb"), now)
+    with connected(make_pipeline(PIPELINE, "braze", "duckdb")) as dataset:
+        return read_status(dataset, now)
 
 
 def exit_code(now: datetime, hours: float) -> int:

@@ -10,30 +10,28 @@ Settings come from dlt's configuration (section `sources.braze`) or as arguments
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dlt
 from dlt.extract import DltResource
 
-from sources.braze.client import Client
-from sources.braze.extraction import Extraction
-from sources.braze.resources import Chunk, resources
-from sources.braze.settings import Settings, resolve
 from sources.braze.tables import RESOURCES
 
+if TYPE_CHECKING:
+    from sources.braze.client import Client
+    from sources.braze.settings import Settings
 
-def open_client(settings: Settings) -> Client:
+
+def open_client(settings: "Settings") -> "Client":
     """The HTTP client for `settings`."""
+    from sources.braze.client import Client  # commands that ask Braze nothing do without HTTP
+
     return Client(
         settings.base_url,
         settings.api_key,
         concurrency=settings.concurrency,
         rate_reserve=settings.rate_reserve,
     )
-
-
-_LOAD_ID = "normalize.parquet_normalizer.add_dlt_load_id"
-"""dlt's setting by which every table carries `_dlt_load_id`; it leaves it out of Arrow rows unless asked."""
 
 
 @dlt.source(name="braze", section="braze")
@@ -44,21 +42,23 @@ def braze(now: datetime | None = None, **settings: Any) -> Iterator[DltResource]
     everything since the cursors; `braze().with_resources("campaigns", "campaign_series")` takes a part.
     Raises `ConfigurationError` for settings that are missing or wrong.
     """
+    from sources.braze.extraction import Extraction
+    from sources.braze.resources import Chunk, resources
+    from sources.braze.settings import resolve
+
     resolved = resolve(**settings)
-    if dlt.config.get(_LOAD_ID) is None:
-        dlt.config[_LOAD_ID] = True
     extraction = Extraction(resolved, open_client(resolved), now or datetime.now(tz=UTC))
     yield from default_selection(resolved, resources(extraction, Chunk()))
 
 
-def default_selection(settings: Settings, all_resources: list[DltResource]) -> Iterator[DltResource]:
+def default_selection(settings: "Settings", all_resources: list[DltResource]) -> Iterator[DltResource]:
     """All resources, those selected that a plain sync loads: no summaries, sends and users only once configured."""
     for resource in all_resources:
         resource.selected = resource.name in default_names(settings) or resource.name == "sync_failures"
         yield resource
 
 
-def default_names(settings: Settings) -> tuple[str, ...]:
+def default_names(settings: "Settings") -> tuple[str, ...]:
     """The resources that `sync` loads without `--select`."""
     optional = {
         "canvas_summary": False,

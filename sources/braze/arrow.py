@@ -38,9 +38,8 @@ def to_arrow(table: Table, rows: Sequence[Row], known: Mapping[str, Type]) -> pa
     `known` gives the types of discovered columns that the warehouse has already, so that a counter that was an
     integer yesterday is not guessed anew today.
     """
-    names = dict.fromkeys(name for row in rows for name in row)
     columns: dict[str, pa.Array] = {}
-    for name in names:
+    for name in _names(rows):
         values = [row.get(name) for row in rows]
         declared = table.column(name)
         wanted = declared.type if declared else known.get(name) or infer(values)
@@ -49,9 +48,17 @@ def to_arrow(table: Table, rows: Sequence[Row], known: Mapping[str, Type]) -> pa
     return pa.table(columns, schema=pa.schema([_field(table, name, array) for name, array in columns.items()]))
 
 
+def _names(rows: Sequence[Row]) -> list[str]:
+    """The fields that any row has: those of the first in their order, then the others."""
+    first = dict.fromkeys(name for row in rows[:1] for name in row)
+    return [*first, *sorted(set().union(*rows).difference(first))]
+
+
 def empty(table: Table) -> pa.Table:
-    """`table` without rows."""
+    """`table` without rows, with the column of tombstones where a table has them."""
     fields = [pa.field(c.name, ARROW_TYPES[c.type], nullable=c.name not in table.key) for c in table.columns]
+    if table.parent:
+        fields.append(pa.field(DELETED, pa.bool_()))
     return pa.schema(fields).empty_table()
 
 

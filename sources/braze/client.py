@@ -7,6 +7,7 @@ receive and parse.
 import asyncio
 import logging
 import re
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -120,7 +121,9 @@ class Client:
             "Accept-Encoding": "gzip, deflate",
         }
         self._blank.prepare("GET", f"{base_url}/", headers)
-        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="braze")
+        # Half of the threads wait for Braze while the others make rows of what has come.
+        self._slots = threading.BoundedSemaphore(concurrency)
+        self._threads = ThreadPoolExecutor(2 * concurrency, thread_name_prefix="braze")
         self._session = requests.Session()
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=concurrency))
@@ -298,8 +301,11 @@ class Client:
 
     def _exchange(self, call: _Call) -> Answer:
         """Send, receive, parse and apply `then`, in a worker thread. Raises `requests.RequestException`."""
-        started = time.perf_counter()
-        response = self._session.send(call.prepared, timeout=self._timeout, allow_redirects=False, **self._environment)
+        with self._slots:
+            started = time.perf_counter()
+            response = self._session.send(
+                call.prepared, timeout=self._timeout, allow_redirects=False, **self._environment
+            )
         status = response.status_code
         logger.debug(
             "%s %s: %d in %d ms, request id %s",

@@ -15,6 +15,8 @@ from typing import Any
 
 from sources.braze.windows import ONE_DAY, Span
 
+RECHECK_DAYS = 7
+"""A dormant entity is asked again at least this often."""
 _HASH_BYTES = 6
 
 

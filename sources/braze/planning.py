@@ -6,14 +6,12 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from sources.braze.catalog import Entity
-from sources.braze.cursors import Cursors, entity_hash
+from sources.braze.cursors import RECHECK_DAYS, Cursors, entity_hash
 from sources.braze.series import CANVAS_SUMMARY, SeriesSpec, summary_blocks
 from sources.braze.windows import ONE_DAY, Span, local_day, windows
 
 WORKSPACE_HISTORY = timedelta(days=730)
 """How far back series of the whole workspace go when `start_date` is not set."""
-RECHECK_DAYS = 7
-"""A dormant entity is asked again at least this often."""
 
 
 @dataclass(frozen=True)

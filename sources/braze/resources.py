@@ -29,6 +29,7 @@ BATCH_ROWS = 50_000
 """Rows per Arrow item: dlt charges about a millisecond for each."""
 FAILURES = "sync_failures"
 ZONE = "time_zone"
+_LOAD_ID = pa.field("_dlt_load_id", pa.string(), nullable=False)
 TOMBSTONE = Column(DELETED, Type.BOOL, "Marks a removal on its way into the warehouse; null in every stored row.")
 
 
@@ -73,12 +74,12 @@ class Chunk:
 
 def resources(extraction: Extraction, chunk: Chunk, names: Iterable[str] = RESOURCES) -> list[DltResource]:
     """One dlt resource per name, and `sync_failures`; together they end when `chunk` is full or all is loaded."""
-    return [dlt.resource(_rows(extraction, chunk, name), name=name) for name in names] + [failures(extraction, chunk)]
+    return [_resource(_rows(extraction, chunk, name), name) for name in names] + [failures(extraction, chunk)]
 
 
 def failures(extraction: Extraction, chunk: Chunk) -> DltResource:
     """The resource of `sync_failures`; `chunk.settled` says afterwards whether it also had what was mended."""
-    return dlt.resource(_failures(extraction, chunk), name=FAILURES)
+    return _resource(_failures(extraction, chunk), FAILURES)
 
 
 def hints(table: Table) -> Any:
@@ -91,6 +92,20 @@ def hints(table: Table) -> Any:
         merge_key=table.parent,
         columns={column.name: _column_hint(table, column) for column in columns},
     )
+
+
+def with_table(table: Table, rows: pa.Table) -> DataItemWithMeta:
+    """`rows` as an item of a dlt resource, with the hints of the table that they belong to."""
+    return dlt.mark.with_hints(_stamped(rows), hints(table), create_table_variant=True)
+
+
+def _stamped(rows: pa.Table) -> pa.Table:
+    """`rows` with the load that they belong to.
+
+    dlt can add it, but to the end: where columns were discovered after it, dlt then writes every file a second time.
+    """
+    load_id = dlt.current.load_package_state()["load_id"]
+    return rows.append_column(_LOAD_ID, pa.repeat(load_id, rows.num_rows))
 
 
 def merge_keys() -> dict[str, tuple[str, ...]]:
@@ -141,7 +156,12 @@ def forget_backfill(extraction: Extraction, names: Iterable[str]) -> DltResource
             dlt.current.resource_state(name).pop(section(extraction), None)
         yield None
 
-    return dlt.resource(forget, name="backfill_completed")
+    return _resource(forget(), "backfill_completed")
+
+
+def _resource(rows: Iterator[Any], name: str) -> DltResource:
+    # Of a generator, dlt's decorator asks all imported modules whether it is theirs: half a second for all resources.
+    return DltResource.from_data(rows, name)
 
 
 def descriptions(schema: dlt.Schema) -> dict[str, tuple[str, dict[str, str]]]:
@@ -230,7 +250,7 @@ def _missing_tables(tables: Iterable[Table]) -> Iterator[DataItemWithMeta]:
     existing = dlt.current.source_schema().tables
     for table in tables:
         if table.name not in existing:
-            yield dlt.mark.with_hints(empty(table), hints(table), create_table_variant=True)
+            yield with_table(table, empty(table))
 
 
 class _Writer:
@@ -308,9 +328,9 @@ class _Writer:
 
     def _marked(self, table: Table, item: pa.Table) -> DataItemWithMeta:
         if self._hinted.get(table.name) == table:
-            return dlt.mark.with_table_name(item, table.name)
+            return dlt.mark.with_table_name(_stamped(item), table.name)
         self._hinted[table.name] = table
-        return dlt.mark.with_hints(item, hints(table), create_table_variant=True)
+        return with_table(table, item)
 
 
 def _failures(extraction: Extraction, chunk: Chunk) -> Iterator[DataItemWithMeta | None]:
@@ -334,4 +354,4 @@ def _failure_rows(extraction: Extraction, chunk: Chunk) -> Iterator[DataItemWith
     yield from _missing_tables([TABLES[FAILURES]])
     if rows:
         table = TABLES[FAILURES]
-        yield dlt.mark.with_hints(to_arrow(table, rows, {}), hints(table), create_table_variant=True)
+        yield with_table(table, to_arrow(table, rows, {}))

@@ -8,6 +8,7 @@ from typing import Any
 import dlt
 from dlt.extract import DltSource
 
+from destinations.packages import load_package
 from pipelines.job import CHUNK_ROWS
 from sources.braze import open_client
 from sources.braze.extraction import Extraction
@@ -49,4 +50,4 @@ def load(pipeline: dlt.Pipeline, resource: str, parcels: Iterator[Parcel], folde
     """Load parcels of `resource` package by package, as `sync` does."""
     feed = Feed(parcels, folder)
     while not feed.finished:
-        pipeline.run(DltSource(dlt.Schema("braze"), "braze", resources(feed, Chunk(CHUNK_ROWS), [resource])))
+        load_package(pipeline, DltSource(dlt.Schema("braze"), "braze", resources(feed, Chunk(CHUNK_ROWS), [resource])))
