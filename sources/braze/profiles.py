@@ -206,6 +206,8 @@ class ProfileShredder:
             files = ", ".join(dict.fromkeys(name for name, _, _ in gathered.spans))
             # DuckDB quotes the text it stumbles over, so its own words stay out, and out of the traceback.
             raise ProfilesNotReadError(f"DuckDB could not read profiles of {files} ({type(error).__name__}).") from None
+        finally:
+            self._duckdb.unregister("profiles")
         return Group(
             tables,
             members.combine_chunks(),
@@ -265,7 +267,7 @@ class ProfileShredder:
         return [name for name, count in zip(unknown, counts, strict=True) if count]
 
     def _rows(self, table: Table, query: str, newest: str) -> tuple[Table, pa.Table]:
-        rows = self._relation(query).to_arrow_table(_SCAN_ROWS)
+        rows = self._relation(query).to_arrow_table()
         # Sorting all rows costs more than making them, and few profiles have anything twice.
         if newest and pc.count_distinct(rows.column(sql.KEY_HASH)).as_py() < rows.num_rows:
             self._duckdb.register("rows", rows)
