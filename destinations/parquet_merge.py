@@ -2,8 +2,7 @@
 
 By itself dlt copies each file into a table of the staging dataset, and from there into the warehouse's. DuckDB reads
 Parquet as it reads a table, so here the files themselves are what is staged: their jobs do nothing, and dlt's own
-merge statements read them. The staging tables stay, and stay empty; they give the files' columns their types, and the
-columns that a file lacks.
+merge statements read them. Columns that a file lacks are null.
 """
 
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from dlt.common.destination.client import FollowupJobRequest, LoadJob
+from dlt.common.destination.exceptions import DestinationTerminalException
 from dlt.common.destination.typing import PreparedTableSchema
 from dlt.common.schema.utils import get_nested_tables, is_nested_table
 from dlt.common.storages.load_package import LoadJobInfo, ParsedLoadJobFileName
@@ -20,6 +20,8 @@ from dlt.destinations.job_impl import FinalizedLoadJobWithFollowupJobs
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 
 from destinations.location import DUCKDB
+
+OBJECT_FORMATS = ("jsonl", "insert_values")
 
 
 class ParquetMergingDuckDb(duckdb):
@@ -37,11 +39,23 @@ class ParquetMergingDuckDb(duckdb):
 
 
 class _Client(DuckDbClient):
+    def should_load_data_to_staging_dataset(self, table_name: str) -> bool:
+        if self._merges_files(self.prepare_load_table(table_name)):
+            return False
+        staged: bool = super().should_load_data_to_staging_dataset(table_name)
+        return staged
+
     def create_load_job(
         self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False
     ) -> LoadJob:
-        if ParsedLoadJobFileName.parse(file_path).file_format == "parquet" and self._merges_files(table):
+        file_format = ParsedLoadJobFileName.parse(file_path).file_format
+        if self._merges_files(table) and file_format == "parquet":
             return FinalizedLoadJobWithFollowupJobs(file_path)
+        if self._merges_files(table) and file_format in OBJECT_FORMATS:
+            raise DestinationTerminalException(
+                f"{table['name']} is merged, which DuckDB does here from Parquet files only, not from {file_format}:"
+                " leave loader_file_format unset."
+            )
         return super().create_load_job(table, file_path, load_id, restore)
 
     def create_table_chain_completed_followup_jobs(
@@ -65,9 +79,11 @@ def _merge_job(files: Sequence[str]) -> type[SqlMergeFollowupJob]:
     class ParquetMerge(SqlMergeFollowupJob):
         @classmethod
         def generate_sql(cls, table_chain: Sequence[PreparedTableSchema], sql_client: Any) -> list[str]:
-            _, staged = sql_client.get_qualified_table_names(table_chain[0]["name"])
+            target, staged = sql_client.get_qualified_table_names(table_chain[0]["name"])
             listed = ", ".join(sql_client.capabilities.escape_literal(file) for file in files)
-            rows = f"(FROM {staged} UNION ALL BY NAME FROM read_parquet([{listed}], union_by_name => true))"
+            # No row of the table, but its types, and its columns that the files lack.
+            shape = f"(FROM {target} LIMIT 0)"
+            rows = f"({shape} UNION ALL BY NAME FROM read_parquet([{listed}], union_by_name => true))"
             return [sql.replace(staged, rows) for sql in super().generate_sql(table_chain, sql_client)]
 
         @classmethod

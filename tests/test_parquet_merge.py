@@ -9,6 +9,8 @@ from pathlib import Path
 import dlt
 import duckdb
 import pyarrow as pa
+import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -73,11 +75,20 @@ def test_columns_that_come_and_go(workplace):
     assert stored(workplace, "parent, value, more") == [("a", "x", None), ("b", "y", 7), ("c", None, None)]
 
 
-def test_no_row_is_written_to_the_staging_dataset_even_while_loading(workplace, monkeypatch):
-    monkeypatch.setenv("LOAD__TRUNCATE_STAGING_DATASET", "false")
+def test_nothing_is_staged_in_the_warehouse(workplace):
     load(workplace, destination("duckdb", workplace / "w.duckdb"), [table(("a", 1, "x", None))])
     with duckdb.connect(str(workplace / "w.duckdb"), read_only=True) as connection:
-        assert connection.sql("SELECT count(*) FROM d_staging.children").fetchall() == [(0,)]
+        assert connection.sql("SELECT DISTINCT schema_name FROM duckdb_tables()").fetchall() == [("d",)]
+
+
+def test_files_of_another_format_are_refused(workplace):
+    apply_loader_defaults()
+    target = destination("duckdb", workplace / "w.duckdb")
+    pipeline = dlt.pipeline("merging", destination=target, dataset_name="d", pipelines_dir=str(workplace / "dlt"))
+    with pytest.raises(PipelineStepFailed, match="leave loader_file_format unset"):
+        pipeline.run(
+            [{"id": 1}], table_name="t", primary_key="id", write_disposition="merge", loader_file_format="jsonl"
+        )
 
 
 KILLED_BEFORE_THE_MERGE = """
