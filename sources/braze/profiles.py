@@ -135,7 +135,6 @@ class ProfileShredder:
     ) -> None:
         self._rules = rules or PiiRules()
         self._fields = None if fields is None else {name.partition(".")[0] for name in fields}
-        self._memory_limit = memory_limit
         _make_private_folder(workspace)
         settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": memory_limit,
@@ -209,8 +208,6 @@ class ProfileShredder:
             raise ProfilesNotReadError(f"DuckDB could not read profiles of {files} ({type(error).__name__}).") from None
         finally:
             self._duckdb.unregister("profiles")
-            # DuckDB keeps what it frees, 200 MB that a load needs, until its limit is set.
-            self._duckdb.execute(f"SET memory_limit = '{self._memory_limit}'")
         return Group(
             tables,
             members.combine_chunks(),
