@@ -57,7 +57,7 @@ def _names(rows: Sequence[Row]) -> list[str]:
 def empty(table: Table) -> pa.Table:
     """`table` without rows, with the column of tombstones where a table has them."""
     fields = [pa.field(c.name, ARROW_TYPES[c.type], nullable=c.name not in table.key) for c in table.columns]
-    if table.parent:
+    if table.parent and not table.column(DELETED):
         fields.append(pa.field(DELETED, pa.bool_()))
     return pa.schema(fields).empty_table()
 

@@ -1,17 +1,21 @@
 """Export files as lines: plain, gzip or zip, told apart by their content, streamed in bounded memory."""
 
 import gzip
+import re
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Protocol
 
-_READ = 4 << 20
+import pyarrow as pa
+
+_READ = 16 << 20
 _LONGEST_LINE = 64 << 20
 _GZIP = b"\x1f\x8b"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _BOM = b"\xef\xbb\xbf"
+_LINE_END = re.compile(b"\n")
 
 
 class _Stream(Protocol):
@@ -22,8 +26,8 @@ class CorruptFileError(Exception):
     """A file that is cut off or damaged. The text names the file, and the member of an archive."""
 
 
-def blocks(path: Path, skip: Collection[str] = ()) -> Iterator[tuple[str, list[bytes] | None]]:
-    """The lines of a file without their ends, some megabytes at a time, with the name they belong to.
+def blocks(path: Path, skip: Collection[str] = ()) -> Iterator[tuple[str, pa.LargeBinaryArray | None]]:
+    """The lines of a file with their ends, as Arrow arrays of some megabytes, with the name they belong to.
 
     An archive's members are read one after the other, whatever their names; a member is called `file/member`,
     and left out if it is in `skip`. Once one was read to its end without damage, None stands for lines. Raises
@@ -46,7 +50,7 @@ def blocks(path: Path, skip: Collection[str] = ()) -> Iterator[tuple[str, list[b
         raise CorruptFileError(f"{path.name} is cut off or damaged.") from error
 
 
-def _zip_blocks(path: Path, skip: Collection[str]) -> Iterator[tuple[str, list[bytes] | None]]:
+def _zip_blocks(path: Path, skip: Collection[str]) -> Iterator[tuple[str, pa.LargeBinaryArray | None]]:
     damaged = []
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
@@ -63,16 +67,31 @@ def _zip_blocks(path: Path, skip: Collection[str]) -> Iterator[tuple[str, list[b
         raise CorruptFileError(f"Cut off or damaged: {', '.join(damaged)}.")
 
 
-def _line_blocks(stream: _Stream, name: str) -> Iterator[tuple[str, list[bytes]]]:
+def _line_blocks(stream: _Stream, name: str) -> Iterator[tuple[str, pa.LargeBinaryArray]]:
     rest = b""
     first = True
     while chunk := stream.read(_READ):
         if first:
             chunk, first = chunk.removeprefix(_BOM), False
-        *lines, rest = (rest + chunk).split(b"\n")
-        if lines:
-            yield name, lines
+        begun = chunk.find(b"\n") + 1
+        ended = chunk.rfind(b"\n") + 1
+        if begun:
+            yield name, _lines(rest + chunk[:begun])
+            rest = b""
+        if ended > begun:
+            yield name, _lines(chunk, begun, ended)
+        rest += chunk[ended:]
         if len(rest) > _LONGEST_LINE:
             raise CorruptFileError(f"{name} has a line of over than {_LONGEST_LINE >> 20} MB.")
     if rest:
-        yield name, [rest]
+        yield name, _lines(rest)
+
+
+def _lines(text: bytes, start: int = 0, end: int | None = None) -> pa.LargeBinaryArray:
+    """The lines of a part of `text` that begins and ends with one, without a copy of them."""
+    end = len(text) if end is None else end
+    ends = [match.end() for match in _LINE_END.finditer(text, start, end)]
+    if not ends or ends[-1] < end:
+        ends.append(end)
+    offsets = pa.array([start, *ends], pa.int64())
+    return pa.Array.from_buffers(pa.large_binary(), len(ends), [None, offsets.buffers()[1], pa.py_buffer(text)])

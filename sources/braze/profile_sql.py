@@ -27,6 +27,9 @@ from sources.braze.profile_tables import (
 UNNAMED = "(unnamed)"
 """Stands for a custom attribute's name that is empty, since no key is ever empty."""
 
+KEY_HASH = "key_hash"
+"""Column of the queries whose rows may have a key twice: no two rows of one key differ in it."""
+
 _SQL_TYPES = {
     Type.TEXT: "VARCHAR",
     Type.BIGINT: "BIGINT",
@@ -39,10 +42,12 @@ _SQL_TYPES = {
 
 MACROS = (
     # DuckDB reads NaN and overflowing numbers, which no warehouse takes as JSON: they become texts. What is in
-    # quotes is matched first, so that it stays.
-    r"CREATE OR REPLACE TEMP MACRO as_json(value) AS CASE WHEN regexp_matches(value, '(?i)nan|inf')"
-    r""" THEN regexp_replace(without_nul(value), '(?i)"((?:[^"\\]|\\.)*)"|(-?(?:nan|inf(?:inity)?))', '"\1\2"', 'g')"""
-    " ELSE nullif(without_nul(value), 'null') END",
+    # quotes is matched first, so that it stays; a value that is a text needs no look.
+    r"""CREATE OR REPLACE TEMP MACRO json_text(value) AS CASE WHEN starts_with(value, '"') THEN without_nul(value)"""
+    r" WHEN regexp_matches(value, '(?i)nan|inf') THEN"
+    r""" regexp_replace(without_nul(value), '(?i)"((?:[^"\\]|\\.)*)"|(-?(?:nan|inf(?:inity)?))', '"\1\2"', 'g')"""
+    " ELSE without_nul(value) END",
+    "CREATE OR REPLACE TEMP MACRO as_json(value) AS nullif(json_text(value), 'null')",
     # The pattern keeps "infinity" and "epoch" out; the second cast is for offsets such as " +0000", "-5:00".
     "CREATE OR REPLACE TEMP MACRO as_instant(value) AS CASE WHEN value LIKE '____-__-__%' THEN"
     " coalesce(try_cast(value AS TIMESTAMPTZ), try_cast(regexp_replace("
@@ -133,7 +138,8 @@ def rows_query(rows: ProfileRows, rules: PiiRules) -> str:
     values = [_column(rows, column, rules) for column in rows.value_columns]
     if table.history:
         named = " AND ".join(f"{_name(key)} IS NOT NULL" for key in table.key)
-        return f"SELECT * FROM (SELECT braze_id, {', '.join(values)} FROM ({_unnested(rows)})) WHERE {named}"
+        found = f"SELECT braze_id, {', '.join(values)} FROM ({_unnested(rows)})"
+        return f"SELECT *, {_key_hash(table)} FROM ({found}) WHERE {named}"
     present = (
         f"SELECT braze_id, position, {', '.join(values)}, NULL::BOOLEAN AS {TOMBSTONE}"
         f" FROM ({_unnested(rows)}) WHERE element IS NOT NULL"
@@ -146,32 +152,28 @@ def rows_query(rows: ProfileRows, rules: PiiRules) -> str:
 def attributes_query(rules: PiiRules) -> str:
     """The rows of `user_custom_attributes` from `profiles` with their `place`, and tombstones where due."""
     if rules.action(CUSTOM_ATTRIBUTES) is Action.DROP:
-        return _tombstones(USER_CUSTOM_ATTRIBUTES, "true", rules)
-    objects = f"CASE WHEN json_type({CUSTOM_ATTRIBUTES}) = 'OBJECT' THEN {CUSTOM_ATTRIBUTES} END"
+        return (
+            f"SELECT *, {_key_hash(USER_CUSTOM_ATTRIBUTES)} FROM ({_tombstones(USER_CUSTOM_ATTRIBUTES, 'true', rules)})"
+        )
     dropped = rules.attributes(Action.DROP)
     kept = f"WHERE key NOT IN ({_literals(dropped)})" if dropped else ""
-    hashed = _hashed_attributes(rules)
     hash_value = f"to_json({_hash_of_json('value')})::VARCHAR"
     entries = (
         f"SELECT braze_id, coalesce(as_text(key), {_literal(UNNAMED)}) AS name,"
-        f" CASE WHEN {hashed} THEN 'VARCHAR' ELSE type END AS type,"
-        f" CASE WHEN {hashed} THEN {hash_value} ELSE value::VARCHAR END AS value, place"
-        f" FROM (SELECT *, json_type(value) AS type FROM ({_entries('braze_id', objects, 'profiles')})) {kept}"
+        f" json_text(CASE WHEN {_hashed_attributes(rules)} THEN {hash_value} ELSE value::VARCHAR END) AS value, place"
+        f" FROM ({_entries('braze_id', CUSTOM_ATTRIBUTES, 'profiles')}) {kept}"
     )
     present = (
-        "SELECT place, braze_id, name, CASE WHEN value[1] = '\"' THEN 'string' WHEN type = 'NULL' THEN 'null'"
-        " WHEN type = 'BOOLEAN' THEN 'boolean' WHEN type = 'OBJECT' THEN 'object' WHEN type = 'ARRAY' THEN 'array'"
-        f" ELSE 'number' END AS type, value, NULL::BOOLEAN AS {TOMBSTONE}"
-        f" FROM (SELECT * REPLACE (coalesce(as_json(value), 'null') AS value) FROM ({entries}))"
+        "SELECT place, braze_id, name, CASE left(value, 1) WHEN '\"' THEN 'string' WHEN '{' THEN 'object'"
+        " WHEN '[' THEN 'array' WHEN 't' THEN 'boolean' WHEN 'f' THEN 'boolean' WHEN 'n' THEN 'null'"
+        f" ELSE 'number' END AS type, value, NULL::BOOLEAN AS {TOMBSTONE} FROM ({entries})"
     )
-    remaining = f"list_filter(json_keys({objects}), lambda k: k NOT IN ({_literals(dropped)}))" if dropped else ""
-    none_left = f"coalesce(len({remaining or f'json_keys({objects})'}), 0) = 0"
-    return f"{present} UNION ALL BY NAME {_tombstones(USER_CUSTOM_ATTRIBUTES, none_left, rules)}"
-
-
-def key_twice(table: Table) -> str:
-    """Whether `rows`, a query's result for the table, may have two of one key."""
-    return f"SELECT count(*) > count(DISTINCT hash({_key(table)})) FROM rows"
+    none_left = f"NOT coalesce(starts_with({CUSTOM_ATTRIBUTES}, '{{\"'), false)"
+    if dropped:
+        keys = f"json_keys({_object(CUSTOM_ATTRIBUTES)})"
+        none_left = f"coalesce(len(list_filter({keys}, lambda k: k NOT IN ({_literals(dropped)}))), 0) = 0"
+    both = f"{present} UNION ALL BY NAME {_tombstones(USER_CUSTOM_ATTRIBUTES, none_left, rules)}"
+    return f"SELECT *, {_key_hash(USER_CUSTOM_ATTRIBUTES)} FROM ({both})"
 
 
 def each_key_once(table: Table, newest: str) -> str:
@@ -189,6 +191,10 @@ def loaded_table(table: Table, rules: PiiRules, unknown: Iterable[str] = ()) -> 
     )
     more = tuple(Column(name, Type.TEXT, _UNKNOWN) for name in unknown)
     return replace(table, columns=columns + more)
+
+
+def _key_hash(table: Table) -> str:
+    return f"hash({_key(table)}) AS {KEY_HASH}"
 
 
 def _key(table: Table) -> str:
@@ -252,20 +258,23 @@ def _unnested(rows: ProfileRows) -> str:
     if rows.inner:
         return f"SELECT braze_id, element, unnest(element.{rows.inner}) AS inner_element FROM ({elements})"
     if rows.entries:
-        objects = f"CASE WHEN json_type(element.{rows.entries}) = 'OBJECT' THEN element.{rows.entries} END"
-        entries = _entries("braze_id, element", objects, f"({elements})")
-        return f"SELECT * REPLACE (value ->> '$' AS value) FROM ({entries})"
+        return _entries("braze_id, element", f"element.{rows.entries}", f"({elements})", "->>")
     return elements
 
 
-def _entries(columns: str, json_object: str, source: str) -> str:
+def _entries(columns: str, json: str, source: str, operator: str = "->") -> str:
     """A query with a row per entry of a JSON object: the columns, key, value, and place, from 1."""
     # Several times faster than `json_each`.
     return (
-        f"SELECT {columns}, unnest(json_keys(entries)) AS key, unnest(entries -> '$.*') AS value,"
+        f"SELECT {columns}, unnest(json_keys(entries)) AS key, unnest(entries {operator} '$.*') AS value,"
         " generate_subscripts(json_keys(entries), 1) AS place"
-        f" FROM (SELECT {columns}, {json_object} AS entries FROM {source})"
+        f" FROM (SELECT {columns}, {_object(json)} AS entries FROM {source})"
     )
+
+
+def _object(json: str) -> str:
+    """JSON that `json_transform` wrote, null if it is no object."""
+    return f"CASE WHEN starts_with({json}, '{{') THEN {json} END"
 
 
 def _column(rows: ProfileRows, column: Column, rules: PiiRules) -> str:
@@ -340,9 +349,9 @@ def _tombstones(table: Table, condition: str, rules: PiiRules) -> str:
 def _hashed_attributes(rules: PiiRules) -> str:
     """The condition under which an attribute's value is hashed."""
     if rules.action(CUSTOM_ATTRIBUTES) is Action.HASH:
-        return "type <> 'NULL'"
+        return "value::VARCHAR <> 'null'"
     names = rules.attributes(Action.HASH)
-    return f"key IN ({_literals(names)}) AND type <> 'NULL'" if names else "false"
+    return f"key IN ({_literals(names)}) AND value::VARCHAR <> 'null'" if names else "false"
 
 
 def _hash_of_json(value: str) -> str:

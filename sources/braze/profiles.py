@@ -25,7 +25,7 @@ from sources.braze.profile_tables import CUSTOM_ATTRIBUTES, PROFILE_LISTS, USER_
 
 GROUP_PROFILES = 20_000
 GROUP_BYTES = 32 << 20
-_SCAN_ROWS = 1024
+_SCAN_ROWS = 2048
 """Rows per Arrow chunk: what DuckDB hands to one thread at a time."""
 
 _ARROW_TYPES = {
@@ -83,20 +83,22 @@ class Group:
 class _Lines:
     """Lines gathered for a group, and where they came from."""
 
-    lines: list[bytes] = field(default_factory=list)
+    lines: list[pa.LargeBinaryArray] = field(default_factory=list)
+    count: int = 0
     size: int = 0
     spans: list[tuple[str, int, int]] = field(default_factory=list)
     finished: list[Path] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
     corrupt: list[str] = field(default_factory=list)
 
-    def add(self, file: str, first_number: int, lines: list[bytes]) -> None:
-        self.spans.append((file, len(self.lines), first_number))
-        self.lines += lines
-        self.size += sum(map(len, lines))
+    def add(self, file: str, first_number: int, lines: pa.LargeBinaryArray) -> None:
+        self.spans.append((file, self.count, first_number))
+        self.lines.append(lines)
+        self.count += len(lines)
+        self.size += lines.nbytes
 
     def full(self) -> bool:
-        return len(self.lines) >= GROUP_PROFILES or self.size >= GROUP_BYTES
+        return self.count >= GROUP_PROFILES or self.size >= GROUP_BYTES
 
     def places(self, indexes: Iterable[int]) -> dict[str, list[tuple[int, int]]]:
         """Of ascending line indexes: per file, the line's number in the file and its index."""
@@ -146,6 +148,7 @@ class ProfileShredder:
         install_hmac(self._duckdb, self._rules.key)
         self._duckdb.execute("CREATE TABLE IF NOT EXISTS seen (id UHUGEINT)")
         self._queries = list(self._table_queries())
+        self._relations: dict[str, duckdb.DuckDBPyRelation] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -203,6 +206,8 @@ class ProfileShredder:
             files = ", ".join(dict.fromkeys(name for name, _, _ in gathered.spans))
             # DuckDB quotes the text it stumbles over, so its own words stay out, and out of the traceback.
             raise ProfilesNotReadError(f"DuckDB could not read profiles of {files} ({type(error).__name__}).") from None
+        finally:
+            self._duckdb.unregister("profiles")
         return Group(
             tables,
             members.combine_chunks(),
@@ -222,14 +227,14 @@ class ProfileShredder:
             unknown = self._unknown_fields()
             self._run(sql.NUL_MACROS if self._column(sql.HAS_NUL)[0] else sql.TEXT_MACROS)
             # Queries read nested Arrow as fast as a table of DuckDB's, which takes long to fill.
-            profiles = self._duckdb.sql(sql.profiles_query(self._rules, unknown)).to_arrow_table(_SCAN_ROWS)
+            profiles = self._relation(sql.profiles_query(self._rules, unknown)).to_arrow_table(_SCAN_ROWS)
         finally:
             self._duckdb.unregister("lines")
         self._duckdb.register("profiles", profiles)
-        quarantined = self._quarantine(gathered, self._column(sql.NOT_PROFILES))
+        quarantined = _quarantine(gathered, [int(str(index)) for index in self._column(sql.NOT_PROFILES)])
         gathered.lines.clear()
-        members = self._duckdb.sql(sql.MEMBERS).to_arrow_table().column(0)
-        new = self._duckdb.sql(sql.NEW_PROFILES).to_arrow_table().column(0)
+        members = self._relation(sql.MEMBERS).to_arrow_table().column(0)
+        new = self._relation(sql.NEW_PROFILES).to_arrow_table().column(0)
         if len(new) < profiles.num_rows:
             self._duckdb.register("profiles", profiles.filter(pc.is_in(profiles.column("seq"), new)))
         self._run([sql.REMEMBER])
@@ -262,12 +267,11 @@ class ProfileShredder:
         return [name for name, count in zip(unknown, counts, strict=True) if count]
 
     def _rows(self, table: Table, query: str, newest: str) -> tuple[Table, pa.Table]:
-        rows = self._duckdb.sql(query).to_arrow_table(_SCAN_ROWS)
-        if newest:
+        rows = self._relation(query).to_arrow_table()
+        # Sorting all rows costs more than making them, and few profiles have anything twice.
+        if newest and pc.count_distinct(rows.column(sql.KEY_HASH)).as_py() < rows.num_rows:
             self._duckdb.register("rows", rows)
-            # Sorting all rows costs more than making them, and few profiles have anything twice.
-            if self._column(sql.key_twice(table))[0]:
-                rows = self._duckdb.sql(sql.each_key_once(table, newest)).to_arrow_table()
+            rows = self._duckdb.sql(sql.each_key_once(table, newest)).to_arrow_table()
             self._duckdb.unregister("rows")
         schema = arrow_schema(table)
         return table, rows.select(schema.names).cast(schema)
@@ -277,18 +281,13 @@ class ProfileShredder:
             self._duckdb.execute(statement)
 
     def _column(self, query: str) -> list[object]:
-        return [row[0] for row in self._duckdb.sql(query).fetchall()]
+        return [row[0] for row in self._relation(query).fetchall()]
 
-    def _quarantine(self, gathered: _Lines, bad: list[object]) -> tuple[Quarantined, ...]:
-        indexes = [int(str(index)) for index in bad if gathered.lines[int(str(index))].strip()]
-        return tuple(
-            Quarantined(
-                file,
-                tuple(number for number, _ in places),
-                tuple(gathered.lines[index] for _, index in places),
-            )
-            for file, places in gathered.places(indexes).items()
-        )
+    def _relation(self, query: str) -> duckdb.DuckDBPyRelation:
+        # DuckDB plans a query to make the relation, and again to run it: the first is spared from the second group on.
+        if query not in self._relations:
+            self._relations[query] = self._duckdb.sql(query)
+        return self._relations[query]
 
 
 def arrow_schema(table: Table) -> pa.Schema:
@@ -299,22 +298,29 @@ def arrow_schema(table: Table) -> pa.Schema:
     )
 
 
-def _arrow_lines(lines: list[bytes]) -> pa.Table:
-    """Lines as `seq` and `line`; a line that is not UTF-8 is null."""
-    chunks = [_text_array(lines[start : start + _SCAN_ROWS]) for start in range(0, len(lines), _SCAN_ROWS)]
-    return pa.table(
-        {
-            "seq": pa.array(range(len(lines)), pa.int32()),
-            "line": pa.chunked_array(chunks, pa.large_string()),
-        }
+def _quarantine(gathered: _Lines, indexes: list[int]) -> tuple[Quarantined, ...]:
+    if not indexes:
+        return ()
+    bad = pa.chunked_array(gathered.lines, pa.large_binary()).take(pa.array(indexes, pa.int64())).to_pylist()
+    lines = {index: line.removesuffix(b"\n") for index, line in zip(indexes, bad, strict=True) if line.strip()}
+    return tuple(
+        Quarantined(file, tuple(number for number, _ in places), tuple(lines[index] for _, index in places))
+        for file, places in gathered.places(lines).items()
     )
 
 
-def _text_array(lines: list[bytes]) -> pa.Array:
+def _arrow_lines(lines: list[pa.LargeBinaryArray]) -> pa.Table:
+    """Lines as `seq` and `line`; a line that is not UTF-8 is null."""
+    texts = pa.chunked_array([_text_array(some) for some in lines], pa.large_string())
+    table = pa.table({"seq": pa.array(range(len(texts)), pa.int32()), "line": texts})
+    return pa.Table.from_batches(table.to_batches(max_chunksize=_SCAN_ROWS), table.schema)
+
+
+def _text_array(lines: pa.LargeBinaryArray) -> pa.LargeStringArray:
     try:
-        return pa.array(lines, pa.large_string())
+        return lines.cast(pa.large_string())
     except pa.ArrowInvalid:
-        return pa.array([line if _is_utf8(line) else None for line in lines], pa.large_string())
+        return pa.array([line if _is_utf8(line) else None for line in lines.to_pylist()], pa.large_string())
 
 
 def _is_utf8(line: bytes) -> bool:
