@@ -29,7 +29,7 @@ TABLE_FORMATS = ("parquet", "delta", "iceberg")
 
 # DuckDB by itself takes 80 % of the machine's memory; beyond this limit it spills to disk.
 DUCKDB_LIMITS: dict[str, Any] = {
-    "memory_limit": "512MB",
+    "memory_limit": "384MB",
     "threads": min(4, os.cpu_count() or 1),
     "preserve_insertion_order": False,
 }

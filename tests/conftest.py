@@ -84,6 +84,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def s3() -> Iterator[Any]:
     """A client of an S3 of this machine, to which the environment points, with the bucket `exports`."""
     import boto3
+    import s3fs
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(port=0)
@@ -98,6 +99,7 @@ def s3() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
+        s3fs.S3FileSystem.clear_instance_cache()  # they remember the server of another module
         client = boto3.client("s3")
         client.create_bucket(Bucket="exports")
         yield client

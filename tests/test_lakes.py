@@ -14,6 +14,7 @@ from typing import Any
 import boto3
 import botocore.config
 import pytest
+import s3fs
 from click.testing import CliRunner
 
 from pipelines.cli import cli
@@ -60,6 +61,7 @@ def bucket() -> Iterator[str]:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in {**KEYS, "AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": endpoint}.items():
                 patch.setenv(name, value)
+            s3fs.S3FileSystem.clear_instance_cache()  # they remember the server of another module
             retries = botocore.config.Config(retries={"max_attempts": 10, "mode": "standard"})
             boto3.client("s3", config=retries).create_bucket(Bucket="lakes")
             yield "s3://lakes"

@@ -68,6 +68,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], metavar="name", help=", ".join(BENCHMARKS))
     parser.add_argument("--size", choices=("tiny", "quick", "full"), default="quick")
     given = parser.parse_args()
+    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # as the commands set it
     os.environ["PROVIDERS__ENABLE_AIRFLOW_SECRETS"] = "false"  # the development environment has Airflow, users' has not
     versions = ", ".join(f"{name} {version(name)}" for name in ("dlt", "duckdb", "pyarrow"))
     load = ", ".join(f"{figure:.1f}" for figure in os.getloadavg())
