@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import dlt
 
-from destinations.location import DUCKDB, POSTGRES
+from destinations.location import DUCKDB, POSTGRES, sql_client
 
 Descriptions = Mapping[str, tuple[str, Mapping[str, str]]]
 
@@ -79,7 +79,7 @@ def write(pipeline: dlt.Pipeline, descriptions: Descriptions) -> None:
     read = _READ.get(pipeline.destination.destination_type)
     if read is None:
         return
-    with pipeline.sql_client() as client:
+    with sql_client(pipeline) as client:
         present = client.execute_sql(read, pipeline.dataset_name, pipeline.dataset_name) or []
         current = {(table, column): comment for table, column, comment in present}
         wanted = dict(_wanted({**DLT_TABLES, **descriptions}, {table for table, _ in current}))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import dlt
 
-from destinations.location import POSTGRES
+from destinations.location import POSTGRES, sql_client
 
 _PRESENT = """
     SELECT c.relname, to_regclass(quote_ident(n.nspname) || '.' || quote_ident(c.relname || '_merge_key'))
@@ -25,7 +25,7 @@ def ensure(pipeline: dlt.Pipeline, keys: Mapping[str, tuple[str, ...]]) -> None:
     """
     if pipeline.destination.destination_type != POSTGRES:
         return
-    with pipeline.sql_client() as client:
+    with sql_client(pipeline) as client:
         present = client.execute_sql(_PRESENT, pipeline.dataset_name) or []
         for table, index in present:
             if table in keys and index is None:

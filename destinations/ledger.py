@@ -5,7 +5,7 @@ from typing import Any
 
 import dlt
 
-from destinations.location import is_sql
+from destinations.location import is_sql, sql_client
 
 _CLOSE = "UPDATE {table} SET {values} WHERE {key} = %s"
 _BURY = "UPDATE {table} SET {status} = 'failed' WHERE {status} = 'running' AND {key} <> %s"
@@ -23,7 +23,7 @@ def close(pipeline: dlt.Pipeline, table: str, row: Mapping[str, Any]) -> None:
 
     Only one run at a time loads into a dataset, so that those others were killed. Only where `can_close`.
     """
-    with pipeline.sql_client() as client, client.begin_transaction():
+    with sql_client(pipeline) as client, client.begin_transaction():
         name = client.make_qualified_table_name(table)
         key, status = map(client.escape_column_name, ("run_id", "status"))
         values = ", ".join(f"{client.escape_column_name(column)} = %s" for column in row)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dlt
 from dlt.common.configuration.exceptions import (
     ConfigFieldMissingException,
     ConfigurationException,
@@ -12,7 +13,9 @@ from dlt.common.configuration.exceptions import (
 )
 from dlt.common.configuration.specs import ConnectionStringCredentials
 from dlt.common.destination import Destination
+from dlt.common.schema import Schema
 from dlt.destinations.job_client_impl import SqlJobClientBase
+from dlt.destinations.sql_client import SqlClientBase
 
 from destinations.errors import DestinationError
 
@@ -42,6 +45,18 @@ def configuration(destination: AnyDestination, dataset: str) -> Any:
         raise DestinationError(
             f"{setting} cannot be read ({type(error).__name__}): it must be a connection string{_example(destination)}."
         ) from None
+
+
+def sql_client(pipeline: dlt.Pipeline) -> SqlClientBase[Any]:
+    """Dlt's SQL client of the pipeline's dataset, to be opened by `with`.
+
+    Like `pipeline.sql_client()`, which also reads the stored schema: that takes longer than most statements do.
+    """
+    config = configuration(pipeline.destination, pipeline.dataset_name)
+    client = pipeline.destination.client(Schema(pipeline.pipeline_name), config)
+    assert isinstance(client, SqlJobClientBase)
+    opened: SqlClientBase[Any] = client.sql_client
+    return opened
 
 
 def location(destination: AnyDestination, dataset: str) -> str:

@@ -1,13 +1,14 @@
 """Load packages: from dlt's extract to its load, and those that a killed run left behind."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import dlt
+import duckdb
 from dlt.common.pipeline import LoadInfo
 from dlt.extract import DltSource
 
-from destinations.location import DUCKDB
+from destinations.location import duckdb_file
 
 
 def load_package(pipeline: dlt.Pipeline, source: DltSource) -> None:
@@ -40,8 +41,9 @@ def kept_open(pipeline: dlt.Pipeline) -> Iterator[None]:
 
     Nobody else can open the file in the meantime. Does nothing for other destinations.
     """
-    if pipeline.destination.destination_type != DUCKDB:
-        yield
-        return
-    with pipeline.sql_client():
+    file = duckdb_file(pipeline.destination, pipeline.dataset_name)
+    with ExitStack() as held:
+        if file:
+            with suppress(duckdb.Error):  # what is in the way dlt will say
+                held.enter_context(duckdb.connect(str(file)))
         yield

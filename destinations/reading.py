@@ -16,7 +16,7 @@ from dlt.destinations.sql_client import SqlClientBase
 from destinations.access import check_readable
 from destinations.errors import DestinationUnavailable
 from destinations.factory import destination
-from destinations.location import DUCKDB, POSTGRES, exists, is_lake
+from destinations.location import DUCKDB, POSTGRES, exists, is_lake, sql_client
 from destinations.schemas import stored_schema
 from destinations.settings import apply_loader_defaults
 
@@ -110,7 +110,7 @@ def connected(pipeline: dlt.Pipeline) -> Iterator[Dataset]:
 
         client = lake.CurrentRows(lake.client_of(pipeline))
     else:
-        client = pipeline.sql_client()
+        client = sql_client(pipeline)
     with client:
         yield Dataset(pipeline, client)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import dlt
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
-from destinations.location import exists, is_lake, is_sql
+from destinations.location import exists, is_lake, is_sql, sql_client
 
 _MARK = "braze_elt_working_directory"
 
@@ -78,7 +78,7 @@ def prune_state(pipeline: dlt.Pipeline, keep: int = 10) -> None:
     """
     if not is_sql(pipeline.destination):
         return
-    with pipeline.sql_client() as client:
+    with sql_client(pipeline) as client:
         delete = _PRUNE.format(
             state=client.make_qualified_table_name("_dlt_pipeline_state"),
             loads=client.make_qualified_table_name("_dlt_loads"),
@@ -120,7 +120,7 @@ def _newest_load(pipeline: dlt.Pipeline) -> str | None:
     if not exists(pipeline.destination, pipeline.dataset_name) or not is_sql(pipeline.destination):
         return None
     try:
-        with pipeline.sql_client() as client:
+        with sql_client(pipeline) as client:
             loads = client.make_qualified_table_name("_dlt_loads")
             rows = client.execute_sql(_NEWEST_LOAD.format(loads=loads))
     except DatabaseUndefinedRelation:

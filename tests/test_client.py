@@ -34,6 +34,7 @@ from sources.braze.errors import (
     InvalidKey,
     NotAvailable,
     PermissionDenied,
+    Stopped,
     UnknownEntity,
     Unreachable,
 )
@@ -498,3 +499,43 @@ def test_the_next_request_leaves_while_an_answer_is_being_read() -> None:
 
     seen, _, _ = ask(answer, work, concurrency=1)
     assert seen == [True, True]
+
+
+def test_once_answers_have_no_room_only_those_already_handed_over_are_sent() -> None:
+    async def work(client: Client) -> int:
+        room, loop = asyncio.Event(), asyncio.get_running_loop()
+        room.set()
+        client.room = room.wait
+        tasks = [
+            asyncio.create_task(
+                client.get(
+                    CAMPAIGNS_DATA_SERIES, {"campaign_id": n}, then=lambda _: loop.call_soon_threadsafe(room.clear)
+                )
+            )
+            for n in range(50)
+        ]
+        await asyncio.wait(tasks, timeout=0.5)
+        sent = client.traffic.requests
+        client.room = None
+        room.set()
+        await asyncio.gather(*tasks)
+        return sent
+
+    sent, client, _ = ask(script(Reply(delay=0.05)), work, concurrency=2)
+    assert 1 <= sent <= 8
+    assert client.traffic.requests == 50
+
+
+def test_who_waits_for_room_is_told_to_stop() -> None:
+    async def work(client: Client) -> list[Any]:
+        room = asyncio.Event()
+        client.room = room.wait
+        tasks = [asyncio.create_task(client.get(CAMPAIGNS_DATA_SERIES, {"campaign_id": n})) for n in range(20)]
+        await asyncio.sleep(0)
+        client.stop()
+        room.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    raised, client, _ = ask(script(OK), work, concurrency=2)
+    assert {type(error) for error in raised} == {Stopped}
+    assert client.traffic.requests == 0

@@ -355,8 +355,8 @@ def reference(exported):
     return [sorted(rows, key=repr) for rows in (users, attributes, devices, events)]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(exported=st.lists(PROFILE, min_size=1, max_size=8))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(exported=st.lists(PROFILE, min_size=1, max_size=20))
 def test_the_sql_equals_a_python_reference(tmp_path, exported):
     tables, (group,) = shred(tmp_path, write(tmp_path / "a", *exported))
     assert not group.quarantined

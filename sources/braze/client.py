@@ -278,7 +278,7 @@ class Client:
         endpoint, answer = call.question.endpoint, None
         try:
             async with self._handed_over:
-                if self.room:
+                if self.room and not self._stopped.is_set():
                     await self.room()
                 if self._stopped.is_set():
                     raise Stopped

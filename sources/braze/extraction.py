@@ -101,8 +101,8 @@ class Extraction:
     def stop(self) -> None:
         """Ask for nothing more; requests in flight are finished, their parcels kept, and exports left to resume."""
         self.run.stopping = True
-        self.run.outbox.let_go()
         self.run.outbox.tell(self.run.client.stop)
+        self.run.outbox.let_go()
         if self._export:
             self.run.outbox.tell(self._export.cancel)
 
