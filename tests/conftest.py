@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from tests.warehouses import Warehouse
 # What the commands do for themselves; and commands in processes of their own need not compile everything each time.
 gc.set_threshold(GARBAGE_THRESHOLD)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# A test run in the background of a script ignores Ctrl-C, and so would the commands that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Where Airflow is installed dlt would ask its database for every setting.
 os.environ.setdefault("PROVIDERS__ENABLE_AIRFLOW_SECRETS", "false")
 settings.register_profile("suite", max_examples=60, deadline=None)
