@@ -6,9 +6,13 @@ from contextlib import ExitStack, contextmanager, suppress
 import dlt
 import duckdb
 from dlt.common.pipeline import LoadInfo
+from dlt.common.storages.load_package import ParsedLoadJobFileName
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.extract import DltSource
 
-from destinations.location import duckdb_file
+from destinations.location import duckdb_file, is_sql, sql_client
+
+_STATE = "_dlt_pipeline_state"
 
 
 def load_package(pipeline: dlt.Pipeline, source: DltSource) -> None:
@@ -28,11 +32,33 @@ def complete(pipeline: dlt.Pipeline) -> LoadInfo | None:
         return None
     if pipeline.list_extracted_load_packages():
         pipeline.normalize()
+    _take_back_states(pipeline)
     with kept_open(pipeline):
         loaded = pipeline.load()
     # The killed run may not have lived to note in the working directory the state that its package holds.
     pipeline.sync_destination()
     return loaded
+
+
+def _take_back_states(pipeline: dlt.Pipeline) -> None:
+    """Delete states that a killed load may have stored without noting it.
+
+    They are appended, and Postgres refuses the same row a second time; all other tables are merged.
+    """
+    begun = [load_id for load_id in pipeline.list_normalized_load_packages() if _began_state(pipeline, load_id)]
+    if not (begun and is_sql(pipeline.destination)):
+        return
+    with sql_client(pipeline) as client, suppress(DatabaseUndefinedRelation):
+        state = client.make_qualified_table_name(_STATE)
+        for load_id in begun:
+            client.execute_sql(f"DELETE FROM {state} WHERE _dlt_load_id = %s", load_id)  # noqa: S608 - dlt's own name
+
+
+def _began_state(pipeline: dlt.Pipeline, load_id: str) -> bool:
+    packages = pipeline._get_load_storage().normalized_packages  # dlt has no public way to its notes
+    started = [ParsedLoadJobFileName.parse(file) for file in packages.list_started_jobs(load_id)]
+    states = [job.file_name() for job in started if job.table_name == _STATE]
+    return any(packages.load_pending_transition(load_id, file) is None for file in states)
 
 
 @contextmanager
