@@ -23,6 +23,7 @@ from destinations.location import (
     is_lake,
     location,
     place_setting,
+    quoted,
 )
 
 _PROBE = "braze_elt_access_check"
@@ -104,7 +105,7 @@ def _check_folder(file: Path) -> None:
 def _check_database(file: Path, dataset: str) -> None:
     if not os.access(file, os.R_OK | os.W_OK):
         raise DestinationUnavailable(f"The DuckDB file {file} cannot be read and written by this user.")
-    schema = _quoted(dataset)
+    schema = quoted(dataset)
     try:
         with duckdb.connect(str(file)) as connection:
             connection.begin()
@@ -220,7 +221,3 @@ def _prove_table(client: SqlClientBase[Any], initialized: bool) -> None:
     finally:
         if not initialized:
             client.drop_dataset()
-
-
-def _quoted(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'

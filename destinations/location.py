@@ -137,3 +137,8 @@ def _example(destination: AnyDestination) -> str:
     if destination.destination_type == POSTGRES:
         return ", for example postgresql://USER:PASSWORD@HOST:5432/DATABASE"
     return ""
+
+
+def quoted(identifier: str) -> str:
+    """The identifier as DuckDB and Postgres read it literally."""
+    return '"' + identifier.replace('"', '""') + '"'

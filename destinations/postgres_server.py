@@ -5,6 +5,7 @@ import psycopg2.errors
 from dlt.destinations.impl.postgres.configuration import PostgresCredentials
 
 from destinations.errors import DestinationUnavailable
+from destinations.location import quoted
 
 # What libpq answers, and what it means to someone who has only the settings in front of them.
 _CAUSES = (
@@ -41,11 +42,11 @@ def check(credentials: PostgresCredentials, dataset: str, setting: str, probe: s
         with connection.cursor() as cursor:
             # A merge goes through the staging schema that dlt keeps beside the dataset.
             for name in (dataset, f"{dataset}_staging"):
-                schema = _quoted(name)
+                schema = quoted(name)
                 cursor.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (name,))
                 if cursor.fetchone() is None:
                     cursor.execute(f"CREATE SCHEMA {schema}")
-                cursor.execute(f"CREATE TABLE {schema}.{_quoted(probe)} (x integer)")
+                cursor.execute(f"CREATE TABLE {schema}.{quoted(probe)} (x integer)")
     except psycopg2.errors.InsufficientPrivilege:
         raise DestinationUnavailable(
             f"{address(credentials)} does not let this user make schemas and tables for the dataset "
@@ -71,7 +72,3 @@ def address(credentials: PostgresCredentials) -> str:
 def _sentence(credentials: PostgresCredentials, answer: str, setting: str) -> str:
     cause = next((cause for text, cause in _CAUSES if text in answer), "cannot be reached")
     return f"{address(credentials)} {cause.format(**credentials)}: check {setting}."
-
-
-def _quoted(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'

@@ -5,7 +5,7 @@ from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 
 from destinations.current import Grain, current
 from destinations.lake import DELTA, ICEBERG, client_of, iceberg_metadata, table_names
-from destinations.location import is_lake
+from destinations.location import is_lake, quoted
 
 FILE = "views.sql"
 
@@ -41,15 +41,15 @@ def write(pipeline: dlt.Pipeline) -> None:
 
 def render(client: FilesystemClient) -> str:
     """The statements that make a schema called like the dataset, with a view for each of its tables."""
-    schema = _quoted(client.dataset_name)
-    loads = f"{schema}.{_quoted(client.schema.loads_table_name)}"
+    schema = quoted(client.dataset_name)
+    loads = f"{schema}.{quoted(client.schema.loads_table_name)}"
     place = _readable(client, client.get_table_prefix(client.schema.loads_table_name)) + "*.jsonl"
     needs = _NEEDS[client.capabilities.preferred_table_format]
     views = [_HEADER.format(file=FILE, needs=needs, schema=schema, loads=loads, place=_text(place))]
     for name in table_names(client):
         grain = Grain.of(client.schema.get_table_columns(name))
-        select = current(_rows(client, name), loads, grain, _quoted)
-        views.append(_VIEW.format(view=f"{schema}.{_quoted(name)}", select=select))
+        select = current(_rows(client, name), loads, grain, quoted)
+        views.append(_VIEW.format(view=f"{schema}.{quoted(name)}", select=select))
     return "".join(views)
 
 
@@ -65,10 +65,6 @@ def _rows(client: FilesystemClient, name: str) -> str:
 
 def _readable(client: FilesystemClient, path: str) -> str:
     return path if client.is_local_filesystem else str(client.make_remote_url(path))
-
-
-def _quoted(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'
 
 
 def _text(text: str) -> str:

@@ -373,3 +373,20 @@ def test_the_sql_equals_a_python_reference(tmp_path, exported):
         [(r["braze_id"], r["name"], r["count"]) for r in tables["user_custom_events"]],
     ]
     assert [sorted(rows, key=repr) for rows in picked] == reference(exported)
+
+
+def test_groups_of_one_export_do_not_depend_on_each_other(tmp_path, monkeypatch):
+    monkeypatch.setattr("sources.braze.profiles.GROUP_PROFILES", 1)
+    monkeypatch.setattr("sources.braze.profile_files._READ", 80)
+    names = ["plain", "with\x00out", "plain"]
+    exported = [
+        {"braze_id": str(place), "first_name": name, "custom_attributes": {"k": name}, f"field_{place}": place}
+        for place, name in enumerate(names)
+    ]
+    tables, groups = shred(tmp_path, write(tmp_path / "a", *exported))
+    assert len(groups) >= 3
+    assert [row["first_name"] for row in tables["users"]] == ["plain", "without", "plain"]
+    assert [row["value"] for row in tables["user_custom_attributes"]] == ['"plain"', '"without"', '"plain"']
+    assert [[row.get(f"field_{place}") for place in range(3)] for row in tables["users"]] == [
+        ["0", None, None], [None, "1", None], [None, None, "2"],
+    ]  # fmt: skip

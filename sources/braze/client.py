@@ -122,7 +122,8 @@ class Client:
             "Accept-Encoding": "gzip, deflate",
         }
         self._blank.prepare("GET", f"{base_url}/", headers)
-        # Half of the threads wait for Braze while the others make rows of what has come; each has its next request.
+        # Half of the threads wait for Braze while the others make rows of what has come. One more request for each
+        # place is ready to leave; all others wait where they can still be held back.
         self._slots = threading.BoundedSemaphore(concurrency)
         self._threads = ThreadPoolExecutor(2 * concurrency, thread_name_prefix="braze")
         self._handed_over = asyncio.Semaphore(3 * concurrency)
