@@ -12,18 +12,21 @@ from dlt.common.configuration import configspec
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.configuration.resolve import resolve_configuration
 from dlt.common.destination import Destination
+from dlt.common.destination.configuration import ParquetFormatConfiguration
 from dlt.common.destination.exceptions import DestinationException
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.destinations.impl.duckdb.exceptions import InvalidInMemoryDuckdbCredentials
 
 from destinations.errors import DestinationError
 from destinations.location import ATHENA, DUCKDB, FILESYSTEM, POSTGRES, SQLALCHEMY, AnyDestination, credentials_setting
-from destinations.parquet_merge import ParquetMergingDuckDb
+from destinations.merging_duckdb import MergingDuckDb
 
 DEFAULT_FILE = Path("warehouse.duckdb")
 
-# The loader format that is fast and exact; dlt's own default, INSERT statements or JSON lines, is neither.
-LOADER_FORMATS = {DUCKDB: "parquet", POSTGRES: "csv", FILESYSTEM: "parquet"}
+# Fast and exact; dlt's own default, INSERT statements or JSON lines, is neither.
+PARQUET_DESTINATIONS = (DUCKDB, POSTGRES, FILESYSTEM)
+# Compressing files that are read once, on the same machine, takes longer than reading them does.
+UNCOMPRESSED = ParquetFormatConfiguration(compression="none")
 
 TABLE_FORMATS = ("parquet", "delta", "iceberg")
 
@@ -70,14 +73,20 @@ def destination(name: str, file: Path | None = None, read_only: bool = False) ->
         raise DestinationError(_unknown(name)) from None
     if made is None:
         raise DestinationError(_unknown(name))
-    if loader_format := LOADER_FORMATS.get(made.destination_type):
-        made.caps_params["preferred_loader_file_format"] = loader_format
+    if file and made.destination_type != DUCKDB:
+        raise DestinationError(f"A file can only be given with the duckdb destination, not with {name}.")
+    if made.destination_type in PARQUET_DESTINATIONS:
+        made.caps_params["preferred_loader_file_format"] = "parquet"
     if made.destination_type == DUCKDB:
-        duckdb = ParquetMergingDuckDb(destination_name=made.configured_name, **made.caps_params)
+        duckdb = MergingDuckDb(destination_name=made.configured_name, parquet_format=UNCOMPRESSED, **made.caps_params)
         credentials = _duckdb_credentials(duckdb, file)
         credentials.read_only = credentials.read_only or read_only
         duckdb.config_params["credentials"] = credentials
         return duckdb
+    if made.destination_type == POSTGRES:
+        from destinations.merging_postgres import MergingPostgres  # its driver is slow to import
+
+        return MergingPostgres(destination_name=made.configured_name, parquet_format=UNCOMPRESSED, **made.caps_params)
     if made.destination_type == SQLALCHEMY:
         _write_json_as_it_is(made)
     elif made.destination_type == FILESYSTEM:
@@ -86,8 +95,6 @@ def destination(name: str, file: Path | None = None, read_only: bool = False) ->
         made.destination_type == ATHENA and dlt.config.get(f"destination.{made.destination_name}.force_iceberg") is None
     ):
         made.config_params["force_iceberg"] = True  # its other tables cannot replace a row
-    if file:
-        raise DestinationError(f"A file can only be given with the duckdb destination, not with {name}.")
     return made
 
 

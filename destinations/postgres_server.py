@@ -33,25 +33,23 @@ def connect(credentials: PostgresCredentials, setting: str) -> "psycopg2.extensi
 
 
 def check(credentials: PostgresCredentials, dataset: str, setting: str, probe: str) -> None:
-    """Prove that a table `probe` can be made in `dataset` and in the schema that dlt stages in; it is not kept.
+    """Prove that a table `probe` can be made in `dataset`, and a temporary one to merge with; neither is kept.
 
     Raises DestinationUnavailable.
     """
     connection = connect(credentials, setting)
+    schema = quoted(dataset)
     try:
         with connection.cursor() as cursor:
-            # A merge goes through the staging schema that dlt keeps beside the dataset.
-            for name in (dataset, f"{dataset}_staging"):
-                schema = quoted(name)
-                cursor.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (name,))
-                if cursor.fetchone() is None:
-                    cursor.execute(f"CREATE SCHEMA {schema}")
-                cursor.execute(f"CREATE TABLE {schema}.{quoted(probe)} (x integer)")
+            cursor.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (dataset,))
+            if cursor.fetchone() is None:
+                cursor.execute(f"CREATE SCHEMA {schema}")
+            cursor.execute(f"CREATE TABLE {schema}.{quoted(probe)} (x integer)")
+            cursor.execute(f"CREATE TEMPORARY TABLE {quoted(probe)} (x integer)")
     except psycopg2.errors.InsufficientPrivilege:
         raise DestinationUnavailable(
-            f"{address(credentials)} does not let this user make schemas and tables for the dataset "
-            f"{dataset}: grant it CREATE on the database, and on the schemas {dataset} and "
-            f"{dataset}_staging if they exist."
+            f"{address(credentials)} does not let this user make schemas and tables for the dataset {dataset}: "
+            f"grant it CREATE and TEMPORARY on the database, and CREATE on the schema {dataset} if it exists."
         ) from None
     except psycopg2.Error as error:
         raise DestinationUnavailable(

@@ -141,7 +141,7 @@ def test_a_deleted_warehouse_is_loaded_from_the_start(warehouse):
     if warehouse.name == "duckdb":
         Path(warehouse.credentials).unlink()
     else:
-        warehouse.execute("DROP SCHEMA braze CASCADE; DROP SCHEMA braze_staging CASCADE")
+        warehouse.execute("DROP SCHEMA braze CASCADE")
     assert cursor(night(warehouse.name)) == 1
     assert warehouse.query(ALL) == rows_of(1)
 

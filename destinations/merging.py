@@ -1,0 +1,135 @@
+"""Merging straight from the Parquet files of a load, in one transaction per table and without staging tables.
+
+By itself dlt copies each file into a table of the staging dataset, and merges from there when all have come. Here the
+files are what is staged: their own jobs do nothing, and one job per table reads them all and replaces rows. Killed at
+any moment it has done nothing, and is repeated from the same files.
+"""
+
+import os
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import duckdb
+import pyarrow.parquet as pq
+from dlt.common.destination.client import FollowupJobRequest, LoadJob, RunnableLoadJob
+from dlt.common.destination.exceptions import DestinationTerminalException
+from dlt.common.destination.typing import PreparedTableSchema
+from dlt.common.schema.typing import TTableSchema
+from dlt.common.schema.utils import (
+    get_columns_names_with_prop,
+    get_nested_tables,
+    is_nested_table,
+)
+from dlt.common.storages.load_package import LoadJobInfo, ParsedLoadJobFileName
+from dlt.common.typing import TLoaderFileFormat
+from dlt.destinations.job_client_impl import SqlJobClientWithStagingDataset
+from dlt.destinations.job_impl import FinalizedLoadJobWithFollowupJobs, ReferenceFollowupJobRequest
+from dlt.destinations.sql_client import SqlClientBase
+
+from destinations.location import quoted
+
+MERGED_FORMATS: list[TLoaderFileFormat] = ["reference"]
+"""What such a destination takes beyond the formats that dlt knows of: lists of files."""
+
+_STRATEGY = "delete-insert"
+_READER_MEMORY = "128MB"
+
+
+class MergingClient(SqlJobClientWithStagingDataset):
+    """What a client of a SQL database does differently: the base of those that merge from files."""
+
+    @abstractmethod
+    def merge_job(self, file_path: str) -> "MergeJob":
+        """Return the job that merges the files that `file_path` lists."""
+
+    def should_load_data_to_staging_dataset(self, table_name: str) -> bool:
+        """Whether dlt is to keep a staging table: only for tables that are not merged here."""
+        if self._merges_files(self.prepare_load_table(table_name)):
+            return False
+        staged: bool = super().should_load_data_to_staging_dataset(table_name)
+        return staged
+
+    def create_load_job(
+        self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False
+    ) -> LoadJob:
+        """Return dlt's own job, but for files of tables that are merged here, which must be Parquet."""
+        if not self._merges_files(table):
+            return super().create_load_job(table, file_path, load_id, restore)
+        if ReferenceFollowupJobRequest.is_reference_job(file_path):
+            return self.merge_job(file_path)
+        file_format = ParsedLoadJobFileName.parse(file_path).file_format
+        if file_format == "parquet":
+            return FinalizedLoadJobWithFollowupJobs(file_path)
+        raise DestinationTerminalException(
+            f"{table['name']} is merged, which is done here from Parquet files only, not from {file_format}:"
+            " leave loader_file_format unset."
+        )
+
+    def create_table_chain_completed_followup_jobs(
+        self,
+        table_chain: Sequence[PreparedTableSchema],
+        completed_table_chain_jobs: Sequence[LoadJobInfo] | None = None,
+    ) -> list[FollowupJobRequest]:
+        """Return the job that merges a table when all of its files are there."""
+        if not self._merges_files(table_chain[0]):
+            return super().create_table_chain_completed_followup_jobs(table_chain, completed_table_chain_jobs)
+        files = [job.file_path for job in completed_table_chain_jobs or ()]
+        return [ReferenceFollowupJobRequest(os.path.basename(files[0]), files)] if files else []
+
+    def _merges_files(self, table: PreparedTableSchema) -> bool:
+        """Whether rows are replaced by their key or their parent's, and nothing else: dlt nests no tables in it."""
+        name = str(table["name"])
+        alone = not is_nested_table(self.schema.tables[name]) and len(get_nested_tables(self.schema.tables, name)) == 1
+        key = columns_with(table, "primary_key")
+        by_key = key and set(columns_with(table, "merge_key")) <= set(key) and not columns_with(table, "dedup_sort")
+        strategy = table.get("x-merge-strategy", _STRATEGY)
+        return bool(table["write_disposition"] == "merge" and strategy == _STRATEGY and alone and by_key)
+
+
+class MergeJob(RunnableLoadJob):
+    """Merges the Parquet files that its own file lists."""
+
+    @abstractmethod
+    def merge(self, client: SqlClientBase[Any], files: Sequence[str], twice: bool) -> None:
+        """Replace rows by those of `files`, within the open transaction; `twice` is whether any key is there twice."""
+
+    def run(self) -> None:
+        """Replace rows of the table by those of the files, in one transaction."""
+        listed = ReferenceFollowupJobRequest.resolve_references(self._file_path)
+        files = [file for file in listed if pq.read_metadata(file).num_rows]
+        if not files:
+            return
+        assert isinstance(self._job_client, SqlJobClientWithStagingDataset)
+        client = self._job_client.sql_client
+        twice = _has_twice(files, columns_with(self._load_table, "primary_key"))
+        with client.begin_transaction():
+            self.merge(client, files, twice)
+
+    def keys(self) -> list[str]:
+        """The columns by which rows are replaced: those of the parent, which are part of the row's own, or these."""
+        return columns_with(self._load_table, "merge_key") or columns_with(self._load_table, "primary_key")
+
+
+def columns_with(table: PreparedTableSchema, hint: str) -> list[str]:
+    """The columns of `table` that have a hint."""
+    return get_columns_names_with_prop(cast(TTableSchema, table), hint)
+
+
+def _has_twice(files: Sequence[str], key: Sequence[str]) -> bool:
+    listed = ", ".join(map(quoted, key))
+    with reading(files) as connection:
+        (found,) = connection.sql(f"SELECT count(*) > count(DISTINCT hash({listed})) FROM rows").fetchall()  # noqa: S608
+    return bool(found[0])
+
+
+@contextmanager
+def reading(files: Sequence[str]) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB of little memory whose view `rows` has all rows of `files`; columns that a file lacks are null."""
+    settings: dict[str, Any] = {"memory_limit": _READER_MEMORY, "temp_directory": str(Path(files[0]).parent / "read")}
+    with duckdb.connect(config=settings | {"preserve_insertion_order": False}) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.read_parquet(list(files), union_by_name=True).create_view("rows")
+        yield connection

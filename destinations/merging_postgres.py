@@ -1,0 +1,117 @@
+"""Postgres gets each row once: what it replaces is deleted by key, and then it is copied to its place.
+
+dlt's own way is a CSV file, a table of the staging dataset, and a sort of all rows in it by key.
+"""
+
+import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pyarrow as pa
+from dlt.common.destination import DestinationCapabilitiesContext
+from dlt.common.destination.client import HasFollowupJobs, LoadJob, RunnableLoadJob
+from dlt.common.destination.typing import PreparedTableSchema
+from dlt.common.storages.load_package import ParsedLoadJobFileName
+from dlt.destinations import postgres
+from dlt.destinations.impl.postgres.postgres import PostgresClient
+from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
+from dlt.destinations.sql_client import SqlClientBase
+from duckdb import DuckDBPyRelation
+from pyarrow import csv
+
+from destinations.location import POSTGRES, quoted
+from destinations.merging import MERGED_FORMATS, MergeJob, MergingClient, columns_with, reading
+
+_SENT_BYTES = 1 << 16
+BATCH_ROWS = 10_000
+"""Rows that are sent at once: they are in memory twice, as Arrow and as CSV."""
+
+
+class MergingPostgres(postgres):
+    """dlt's Postgres destination, loading from Parquet files; to all others it is the `postgres` destination."""
+
+    def _raw_capabilities(self) -> DestinationCapabilitiesContext:
+        capabilities = super()._raw_capabilities()
+        formats = [*capabilities.supported_loader_file_formats, *MERGED_FORMATS]
+        capabilities.supported_loader_file_formats = formats
+        # dlt's own rules Parquet out where ADBC is not installed.
+        capabilities.loader_file_format_selector = lambda preferred, supported, **_: (preferred, supported)
+        return capabilities
+
+    @property
+    def destination_type(self) -> str:
+        """Return the type by which dlt's state and settings know it."""
+        return POSTGRES
+
+    @property
+    def client_class(self) -> type[PostgresClient]:
+        """Return the client that loads."""
+        return _Client
+
+
+class _Job(MergeJob):
+    def merge(self, client: SqlClientBase[Any], files: Sequence[str], twice: bool) -> None:
+        assert isinstance(client, Psycopg2SqlClient)
+        table = client.make_qualified_table_name(self.load_table_name)
+        escaped = list(map(client.escape_column_name, self.keys()))
+        same = " AND ".join(f"{table}.{key} = replaced.{key}" for key in escaped)
+        keys = ", ".join(escaped)
+        with reading(files) as source:
+            client.execute_sql(f"CREATE TEMPORARY TABLE replaced ON COMMIT DROP AS SELECT {keys} FROM {table} LIMIT 0")  # noqa: S608
+            _copy(client, "replaced", source.sql(f"SELECT DISTINCT {keys} FROM rows"))  # noqa: S608
+            client.execute_sql("ANALYZE replaced")  # nobody else tells the planner about a temporary table
+            client.execute_sql(f"DELETE FROM {table} USING replaced WHERE {same}")  # noqa: S608
+            _copy(client, table, source.sql(self._kept(twice)))
+
+    def _kept(self, twice: bool) -> str:
+        """The query of what is to be inserted: no tombstones, and each key once."""
+        query = "FROM rows"
+        for removal in columns_with(self._load_table, "hard_delete"):
+            query += f" WHERE {quoted(removal)} IS NOT TRUE"
+        if twice:
+            key = ", ".join(map(quoted, columns_with(self._load_table, "primary_key")))
+            query += f" QUALIFY row_number() OVER (PARTITION BY {key}) = 1"
+        return query
+
+
+class _CopyJob(RunnableLoadJob, HasFollowupJobs):
+    def run(self) -> None:
+        assert isinstance(self._job_client, PostgresClient)
+        client = self._job_client.sql_client
+        with client.begin_transaction(), reading([self._file_path]) as source:
+            _copy(client, client.make_qualified_table_name(self.load_table_name), source.table("rows"))
+
+
+class _Client(MergingClient, PostgresClient):
+    def merge_job(self, file_path: str) -> MergeJob:
+        return _Job(file_path)
+
+    def create_load_job(
+        self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False
+    ) -> LoadJob:
+        if ParsedLoadJobFileName.parse(file_path).file_format == "parquet" and not self._merges_files(table):
+            return _CopyJob(file_path)
+        return super().create_load_job(table, file_path, load_id, restore)
+
+
+def _copy(client: Psycopg2SqlClient, table: str, rows: DuckDBPyRelation) -> None:
+    """Copy rows into a table that has their columns; while a batch is sent, the next one is made."""
+    columns = ", ".join(map(client.escape_column_name, rows.columns))
+    statement = f"COPY {table} ({columns}) FROM STDIN (FORMAT csv)"
+    batches = rows.to_arrow_reader(BATCH_ROWS)
+    with client.native_connection.cursor() as cursor, ThreadPoolExecutor(1, thread_name_prefix="copy") as ahead:
+        made = ahead.submit(_next_lines, batches)
+        while lines := made.result():
+            made = ahead.submit(_next_lines, batches)
+            cursor.copy_expert(statement, lines, size=_SENT_BYTES)
+
+
+def _next_lines(batches: pa.RecordBatchReader) -> io.BytesIO | None:
+    batch = next(batches, None)
+    if batch is None:
+        return None
+    lines = io.BytesIO()
+    csv.write_csv(batch, lines, csv.WriteOptions(include_header=False))
+    lines.seek(0)
+    return lines

@@ -1,0 +1,209 @@
+"""Merging from files leaves what dlt's own merge through staging tables leaves."""
+
+import os
+import signal
+import subprocess
+import sys
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import dlt
+import pyarrow as pa
+import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from destinations.factory import destination
+from destinations.settings import apply_loader_defaults
+
+SCHEMA = pa.schema(
+    [
+        pa.field("parent", pa.string(), nullable=False),
+        pa.field("position", pa.int64(), nullable=False),
+        ("value", pa.string()),
+        ("_deleted", pa.bool_()),
+    ]
+)
+MERGE = {"disposition": "merge", "strategy": "delete-insert"}
+
+
+def load(folder, target, *packages, dataset="d", **hints):
+    """Load each package, a list of Arrow tables, by parent unless `hints` say otherwise."""
+    apply_loader_defaults()
+    pipeline = dlt.pipeline("merging", destination=target, dataset_name=dataset, pipelines_dir=str(folder / "dlt"))
+    by_parent = {
+        "primary_key": ("parent", "position"),
+        "merge_key": "parent",
+        "write_disposition": MERGE,
+        "columns": {"_deleted": {"data_type": "bool", "hard_delete": True}},
+    }
+    for items in packages:
+        pipeline.run(dlt.resource(items, name="children", **(by_parent | hints)))
+    return pipeline
+
+
+def table(*rows):
+    return pa.Table.from_pylist([dict(zip(SCHEMA.names, row, strict=True)) for row in rows], schema=SCHEMA)
+
+
+def stored(warehouse, columns="parent, position, value"):
+    return sorted(warehouse.query(f"SELECT {columns} FROM d.children"))
+
+
+def test_rows_are_replaced_by_parent_and_tombstones_are_never_stored(warehouse, workplace):
+    first = table(("a", 1, "x", None), ("a", 2, "y", None), ("b", 1, "z", None), ("c", 1, "w", None))
+    second = table(("a", 1, "new", None), ("b", 0, None, True))
+    load(workplace, destination(warehouse.name), [first], [second])
+    assert stored(warehouse) == [("a", 1, "new"), ("c", 1, "w")]
+    assert stored(warehouse, "DISTINCT _deleted") == [(None,)]
+
+
+def test_without_a_parent_rows_are_replaced_by_their_own_key(warehouse, workplace):
+    first, second = table(("a", 1, "x", None), ("a", 2, "y", None)), table(("a", 2, "new", None))
+    load(workplace, destination(warehouse.name), [first], [second], merge_key=())
+    assert stored(warehouse) == [("a", 1, "x"), ("a", 2, "new")]
+
+
+def test_a_key_that_comes_twice_in_a_package_is_one_row(warehouse, workplace):
+    twice = [table(("a", 1, "x", None), ("b", 1, "y", None)), table(("a", 1, "x", None))]
+    load(workplace, destination(warehouse.name), twice)
+    assert stored(warehouse) == [("a", 1, "x"), ("b", 1, "y")]
+
+
+def test_columns_that_come_and_go(warehouse, workplace):
+    wider = table(("b", 1, "y", None)).append_column("more", pa.array([7], pa.int64()))
+    narrow = table(("c", 1, "z", None)).drop_columns(["value"])
+    load(workplace, destination(warehouse.name), [table(("a", 1, "x", None))], [wider], [narrow])
+    assert stored(warehouse, "parent, value, more") == [("a", "x", None), ("b", "y", 7), ("c", None, None)]
+
+
+AWKWARD = [
+    '"quoted"',
+    "a,b",
+    "line\nbreak",
+    "\r\n",
+    "\\N",
+    "\\.",
+    "NULL",
+    "null",
+    " ",
+    "\t",
+    "Zoë 𝄞",
+    "'",
+    "%s",
+    "{}",
+    "$1",
+]
+
+
+def test_any_text_arrives_as_it_is(warehouse, workplace):
+    load(workplace, destination(warehouse.name), [table(*((text, 1, text, None) for text in AWKWARD))])
+    assert stored(warehouse) == sorted((text, 1, text) for text in AWKWARD)
+
+
+def test_every_type_arrives_as_it_is(warehouse, workplace):
+    instant = datetime(2026, 6, 1, 23, 59, 59, 123456, tzinfo=UTC)
+    values = {
+        "number": (pa.int64(), 2**63 - 1),
+        "money": (pa.float64(), 0.1 + 0.2),
+        "flag": (pa.bool_(), True),
+        "day": (pa.date32(), date(1066, 10, 14)),
+        "instant": (pa.timestamp("us", tz="UTC"), instant),
+    }
+    rows = table(("a", 1, None, None), ("b", 1, None, None))
+    for name, (kind, value) in values.items():
+        rows = rows.append_column(name, pa.array([value, None], kind))
+    load(workplace, destination(warehouse.name), [rows])
+    present, missing = warehouse.query(f"SELECT {', '.join(values)} FROM d.children ORDER BY parent")
+    assert present == tuple(value for _, value in values.values())
+    assert missing == (None,) * len(values)
+
+
+def test_nothing_is_staged_in_the_warehouse(warehouse, workplace):
+    load(workplace, destination(warehouse.name), [table(("a", 1, "x", None))])
+    schemas = "SELECT DISTINCT table_schema FROM information_schema.tables WHERE table_name IN ('children', 'replaced')"
+    assert warehouse.query(schemas) == [("d",)]
+
+
+def test_files_of_another_format_are_refused(warehouse, workplace):
+    apply_loader_defaults()
+    target = destination(warehouse.name)
+    pipeline = dlt.pipeline("merging", destination=target, dataset_name="d", pipelines_dir=str(workplace / "dlt"))
+    with pytest.raises(PipelineStepFailed, match="leave loader_file_format unset"):
+        pipeline.run(
+            [{"id": 1}], table_name="t", primary_key="id", write_disposition="merge", loader_file_format="insert_values"
+        )
+
+
+KILLED_BEFORE_THE_COMMIT = """
+import os, signal, sys
+from pathlib import Path
+from destinations.factory import destination
+from destinations.merging import MergeJob
+from tests.test_merging import load, table
+
+run = MergeJob.run
+
+def run_and_die(job):
+    merge = job.merge
+    def merge_and_die(*given):
+        merge(*given)
+        os.kill(os.getpid(), signal.SIGKILL)
+    job.merge = merge_and_die
+    run(job)
+
+MergeJob.run = run_and_die
+load(Path(sys.argv[2]), destination(sys.argv[1]), [table(("a", 1, "y", None), ("b", 1, "z", None))])
+"""
+
+
+def test_a_load_killed_before_its_merge_is_committed_is_completed_from_its_files(warehouse, workplace):
+    pipeline = load(workplace, destination(warehouse.name), [table(("a", 1, "x", None))])
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    command = [sys.executable, "-c", KILLED_BEFORE_THE_COMMIT, warehouse.name, str(workplace)]
+    killed = subprocess.run(command, check=False, env=environment)
+    assert killed.returncode == -signal.SIGKILL
+    assert stored(warehouse) == [("a", 1, "x")]
+    pipeline.load()
+    assert stored(warehouse) == [("a", 1, "y"), ("b", 1, "z")]
+
+
+def test_tables_that_dlt_nests_itself_are_merged_as_ever(warehouse, workplace):
+    apply_loader_defaults()
+    target = destination(warehouse.name)
+    pipeline = dlt.pipeline("nesting", destination=target, dataset_name="d", pipelines_dir=str(workplace / "dlt"))
+    for tags in ([1, 2], [3]):
+        rows = [{"id": 1, "tags": tags}]
+        pipeline.run(rows, table_name="children", primary_key="id", write_disposition="merge")
+    assert warehouse.query("SELECT value FROM d.children__tags") == [(3,)]
+
+
+@pytest.mark.parametrize("name", ["duckdb", "postgres"])
+def test_to_dlt_it_is_the_destination_of_that_name(name):
+    target = destination(name)
+    assert (target.destination_type, target.destination_name) == (f"dlt.destinations.{name}", name)
+
+
+PACKAGE = st.dictionaries(
+    st.tuples(st.sampled_from("abc"), st.integers(1, 3)), st.none() | st.sampled_from("xyz"), min_size=1, max_size=5
+)
+
+
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(packages=st.lists(st.tuples(PACKAGE, st.sets(st.sampled_from("abc"))), min_size=1, max_size=3))
+def test_any_packages_leave_what_dlt_leaves(warehouse, tmp_path_factory, packages):
+    items = []
+    for rows, gone in packages:
+        kept = [(parent, position, value, None) for (parent, position), value in rows.items() if parent not in gone]
+        items.append([table(*kept, *((parent, 0, None, True) for parent in gone))])
+    plain = {
+        "duckdb": lambda: dlt.destinations.duckdb(warehouse.credentials, preferred_loader_file_format="parquet"),
+        "postgres": lambda: dlt.destinations.postgres(warehouse.credentials, preferred_loader_file_format="csv"),
+    }
+    results = []
+    for dataset, target in (("ours", destination(warehouse.name)), ("dlts", plain[warehouse.name]())):
+        load(tmp_path_factory.mktemp("merged"), target, *items, dataset=dataset)
+        results.append(sorted(warehouse.query(f"SELECT parent, position, coalesce(value, '') FROM {dataset}.children")))
+        warehouse.execute(f"DROP SCHEMA {dataset} CASCADE")
+    assert results[0] == results[1]
