@@ -7,17 +7,14 @@ any moment it has done nothing, and is repeated from the same files.
 
 import os
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, cast
 
-import duckdb
 import pyarrow.parquet as pq
 from dlt.common.destination.client import FollowupJobRequest, LoadJob, RunnableLoadJob
 from dlt.common.destination.exceptions import DestinationTerminalException
 from dlt.common.destination.typing import PreparedTableSchema
-from dlt.common.schema.typing import TTableSchema
+from dlt.common.schema.typing import TColumnProp, TTableSchema
 from dlt.common.schema.utils import (
     get_columns_names_with_prop,
     get_nested_tables,
@@ -28,6 +25,7 @@ from dlt.common.typing import TLoaderFileFormat
 from dlt.destinations.job_client_impl import SqlJobClientWithStagingDataset
 from dlt.destinations.job_impl import FinalizedLoadJobWithFollowupJobs, ReferenceFollowupJobRequest
 from dlt.destinations.sql_client import SqlClientBase
+from duckdb import DuckDBPyConnection
 
 from destinations.location import quoted
 
@@ -35,7 +33,6 @@ MERGED_FORMATS: list[TLoaderFileFormat] = ["reference"]
 """What such a destination takes beyond the formats that dlt knows of: lists of files."""
 
 _STRATEGY = "delete-insert"
-_READER_MEMORY = "128MB"
 
 
 class MergingClient(SqlJobClientWithStagingDataset):
@@ -93,43 +90,36 @@ class MergeJob(RunnableLoadJob):
     """Merges the Parquet files that its own file lists."""
 
     @abstractmethod
-    def merge(self, client: SqlClientBase[Any], files: Sequence[str], twice: bool) -> None:
-        """Replace rows by those of `files`, within the open transaction; `twice` is whether any key is there twice."""
+    def merge(self, client: SqlClientBase[Any], files: Sequence[str]) -> None:
+        """Replace rows by those of `files`, within the open transaction."""
 
     def run(self) -> None:
         """Replace rows of the table by those of the files, in one transaction."""
         listed = ReferenceFollowupJobRequest.resolve_references(self._file_path)
         files = [file for file in listed if pq.read_metadata(file).num_rows]
-        if not files:
-            return
-        assert isinstance(self._job_client, SqlJobClientWithStagingDataset)
-        client = self._job_client.sql_client
-        twice = _has_twice(files, columns_with(self._load_table, "primary_key"))
-        with client.begin_transaction():
-            self.merge(client, files, twice)
+        if files:
+            assert isinstance(self._job_client, SqlJobClientWithStagingDataset)
+            with self._job_client.sql_client.begin_transaction():
+                self.merge(self._job_client.sql_client, files)
 
-    def keys(self) -> list[str]:
-        """The columns by which rows are replaced: those of the parent, which are part of the row's own, or these."""
-        return columns_with(self._load_table, "merge_key") or columns_with(self._load_table, "primary_key")
+    def columns(self, hint: TColumnProp) -> list[str]:
+        """The columns of the table that have a hint."""
+        return columns_with(self._load_table, hint)
+
+    def has_twice(self, connection: DuckDBPyConnection, rows: str) -> bool:
+        """Whether two rows of `rows`, a relation that `connection` knows, have the same key."""
+        key = ", ".join(map(quoted, self.columns("primary_key")))
+        query = f"SELECT count(*) > count(DISTINCT hash({key})) FROM {rows}"  # noqa: S608 - quoted
+        ((found,),) = connection.execute(query).fetchall()
+        return bool(found)
 
 
-def columns_with(table: PreparedTableSchema, hint: str) -> list[str]:
+def columns_with(table: PreparedTableSchema, hint: TColumnProp) -> list[str]:
     """The columns of `table` that have a hint."""
     return get_columns_names_with_prop(cast(TTableSchema, table), hint)
 
 
-def _has_twice(files: Sequence[str], key: Sequence[str]) -> bool:
-    listed = ", ".join(map(quoted, key))
-    with reading(files) as connection:
-        (found,) = connection.sql(f"SELECT count(*) > count(DISTINCT hash({listed})) FROM rows").fetchall()  # noqa: S608
-    return bool(found[0])
-
-
-@contextmanager
-def reading(files: Sequence[str]) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB of little memory whose view `rows` has all rows of `files`; columns that a file lacks are null."""
-    settings: dict[str, Any] = {"memory_limit": _READER_MEMORY, "temp_directory": str(Path(files[0]).parent / "read")}
-    with duckdb.connect(config=settings | {"preserve_insertion_order": False}) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.read_parquet(list(files), union_by_name=True).create_view("rows")
-        yield connection
+def parquet(files: Sequence[str]) -> str:
+    """The SQL by which DuckDB reads `files` as one relation; columns that a file lacks are null."""
+    listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
+    return f"read_parquet([{listed}], union_by_name => true)"

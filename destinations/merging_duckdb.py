@@ -11,7 +11,7 @@ from dlt.destinations.sql_client import SqlClientBase
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 
 from destinations.location import DUCKDB
-from destinations.merging import MERGED_FORMATS, MergeJob, MergingClient
+from destinations.merging import MERGED_FORMATS, MergeJob, MergingClient, parquet
 
 
 class MergingDuckDb(duckdb):
@@ -34,13 +34,13 @@ class MergingDuckDb(duckdb):
 
 
 class _Job(MergeJob):
-    def merge(self, client: SqlClientBase[Any], files: Sequence[str], twice: bool) -> None:
+    def merge(self, client: SqlClientBase[Any], files: Sequence[str]) -> None:
         target, staging = client.get_qualified_table_names(self.load_table_name)
-        listed = ", ".join(client.capabilities.escape_literal(file) for file in files)
-        # No row of the table, but its types, and its columns that the files lack.
-        rows = f"((FROM {target} LIMIT 0) UNION ALL BY NAME FROM read_parquet([{listed}], union_by_name => true))"
+        # No row of the table, but its types, and its columns that no file has.
+        rows = f"((FROM {target} LIMIT 0) UNION ALL BY NAME FROM {parquet(files)})"
         # Numbering all rows of a key, as dlt does, takes longer than loading them.
-        table: dict[str, Any] = {**self._load_table, "x-stage-data-deduplicated": not twice}
+        once = not self.has_twice(client.native_connection, rows)
+        table: dict[str, Any] = {**self._load_table, "x-stage-data-deduplicated": once}
         for statement in _MergeSql.generate_sql([cast(PreparedTableSchema, table)], client):
             client.execute_sql(statement.replace(staging, rows))
 

@@ -3,11 +3,15 @@
 dlt's own way is a CSV file, a table of the staging dataset, and a sort of all rows in it by key.
 """
 
+import functools
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 from dlt.common.destination import DestinationCapabilitiesContext
 from dlt.common.destination.client import HasFollowupJobs, LoadJob, RunnableLoadJob
@@ -17,12 +21,13 @@ from dlt.destinations import postgres
 from dlt.destinations.impl.postgres.postgres import PostgresClient
 from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
 from dlt.destinations.sql_client import SqlClientBase
-from duckdb import DuckDBPyRelation
+from duckdb import DuckDBPyConnection, DuckDBPyRelation
 from pyarrow import csv
 
 from destinations.location import POSTGRES, quoted
-from destinations.merging import MERGED_FORMATS, MergeJob, MergingClient, columns_with, reading
+from destinations.merging import MERGED_FORMATS, MergeJob, MergingClient, parquet
 
+_READER_MEMORY = "256MB"
 _SENT_BYTES = 1 << 16
 BATCH_ROWS = 10_000
 """Rows that are sent at once: they are in memory twice, as Arrow and as CSV."""
@@ -51,26 +56,26 @@ class MergingPostgres(postgres):
 
 
 class _Job(MergeJob):
-    def merge(self, client: SqlClientBase[Any], files: Sequence[str], twice: bool) -> None:
+    def merge(self, client: SqlClientBase[Any], files: Sequence[str]) -> None:
         assert isinstance(client, Psycopg2SqlClient)
         table = client.make_qualified_table_name(self.load_table_name)
-        escaped = list(map(client.escape_column_name, self.keys()))
-        same = " AND ".join(f"{table}.{key} = replaced.{key}" for key in escaped)
-        keys = ", ".join(escaped)
-        with reading(files) as source:
+        columns = list(map(client.escape_column_name, self.columns("merge_key") or self.columns("primary_key")))
+        keys = ", ".join(columns)
+        same = " AND ".join(f"{table}.{key} = replaced.{key}" for key in columns)
+        with _reading(files) as source:
             client.execute_sql(f"CREATE TEMPORARY TABLE replaced ON COMMIT DROP AS SELECT {keys} FROM {table} LIMIT 0")  # noqa: S608
             _copy(client, "replaced", source.sql(f"SELECT DISTINCT {keys} FROM rows"))  # noqa: S608
             client.execute_sql("ANALYZE replaced")  # nobody else tells the planner about a temporary table
             client.execute_sql(f"DELETE FROM {table} USING replaced WHERE {same}")  # noqa: S608
-            _copy(client, table, source.sql(self._kept(twice)))
+            _copy(client, table, source.sql(self._kept(source)))
 
-    def _kept(self, twice: bool) -> str:
+    def _kept(self, source: DuckDBPyConnection) -> str:
         """The query of what is to be inserted: no tombstones, and each key once."""
         query = "FROM rows"
-        for removal in columns_with(self._load_table, "hard_delete"):
+        for removal in self.columns("hard_delete"):
             query += f" WHERE {quoted(removal)} IS NOT TRUE"
-        if twice:
-            key = ", ".join(map(quoted, columns_with(self._load_table, "primary_key")))
+        if self.has_twice(source, "rows"):
+            key = ", ".join(map(quoted, self.columns("primary_key")))
             query += f" QUALIFY row_number() OVER (PARTITION BY {key}) = 1"
         return query
 
@@ -79,7 +84,7 @@ class _CopyJob(RunnableLoadJob, HasFollowupJobs):
     def run(self) -> None:
         assert isinstance(self._job_client, PostgresClient)
         client = self._job_client.sql_client
-        with client.begin_transaction(), reading([self._file_path]) as source:
+        with client.begin_transaction(), _reading([self._file_path]) as source:
             _copy(client, client.make_qualified_table_name(self.load_table_name), source.table("rows"))
 
 
@@ -93,6 +98,22 @@ class _Client(MergingClient, PostgresClient):
         if ParsedLoadJobFileName.parse(file_path).file_format == "parquet" and not self._merges_files(table):
             return _CopyJob(file_path)
         return super().create_load_job(table, file_path, load_id, restore)
+
+
+@contextmanager
+def _reading(files: Sequence[str]) -> Iterator[DuckDBPyConnection]:
+    """A connection to a DuckDB whose view `rows` has all rows of `files`."""
+    with _reader(Path(files[0]).parents[1]).cursor() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"CREATE TEMPORARY VIEW rows AS FROM {parquet(files)}")
+        yield connection
+
+
+@functools.lru_cache(maxsize=1)
+def _reader(folder: Path) -> DuckDBPyConnection:
+    """A DuckDB of little memory for the load package in `folder`, where it also puts what it cannot hold."""
+    settings: dict[str, Any] = {"memory_limit": _READER_MEMORY, "temp_directory": str(folder / "read")}
+    return duckdb.connect(config=settings | {"preserve_insertion_order": False})
 
 
 def _copy(client: Psycopg2SqlClient, table: str, rows: DuckDBPyRelation) -> None:
