@@ -8,10 +8,11 @@ any moment it has done nothing, and is repeated from the same files.
 import os
 from abc import abstractmethod
 from collections.abc import Sequence
+from threading import BoundedSemaphore
 from typing import Any, cast
 
 import pyarrow.parquet as pq
-from dlt.common.destination.client import FollowupJobRequest, LoadJob, RunnableLoadJob
+from dlt.common.destination.client import FollowupJobRequest, HasFollowupJobs, JobClientBase, LoadJob, RunnableLoadJob
 from dlt.common.destination.exceptions import DestinationTerminalException
 from dlt.common.destination.typing import PreparedTableSchema
 from dlt.common.schema.typing import TColumnProp, TTableSchema
@@ -23,7 +24,7 @@ from dlt.common.schema.utils import (
 from dlt.common.storages.load_package import LoadJobInfo, ParsedLoadJobFileName
 from dlt.common.typing import TLoaderFileFormat
 from dlt.destinations.job_client_impl import SqlJobClientWithStagingDataset
-from dlt.destinations.job_impl import FinalizedLoadJobWithFollowupJobs, ReferenceFollowupJobRequest
+from dlt.destinations.job_impl import ReferenceFollowupJobRequest
 from dlt.destinations.sql_client import SqlClientBase
 from duckdb import DuckDBPyConnection
 
@@ -59,7 +60,7 @@ class MergingClient(SqlJobClientWithStagingDataset):
             return self.merge_job(file_path)
         file_format = ParsedLoadJobFileName.parse(file_path).file_format
         if file_format == "parquet":
-            return FinalizedLoadJobWithFollowupJobs(file_path)
+            return _StagedJob(file_path)
         raise DestinationTerminalException(
             f"{table['name']} is merged, which is done here from Parquet files only, not from {file_format}:"
             " leave loader_file_format unset."
@@ -84,6 +85,17 @@ class MergingClient(SqlJobClientWithStagingDataset):
         by_key = key and set(columns_with(table, "merge_key")) <= set(key) and not columns_with(table, "dedup_sort")
         strategy = table.get("x-merge-strategy", _STRATEGY)
         return bool(table["write_disposition"] == "merge" and strategy == _STRATEGY and alone and by_key)
+
+
+class _StagedJob(RunnableLoadJob, HasFollowupJobs):
+    """Has nothing to do, and says so: of a job that is finished from the start dlt hears after a second."""
+
+    def run_managed(self, job_client: JobClientBase, done_event: BoundedSemaphore, /) -> None:
+        self._done_event = done_event
+        self._release("completed")
+
+    def run(self) -> None:
+        """Never called."""
 
 
 class MergeJob(RunnableLoadJob):
