@@ -11,7 +11,7 @@ from pipelines.outcome import RUNNING, Outcome
 from sources.braze.arrow import to_arrow
 from sources.braze.extraction import Extraction
 from sources.braze.flatten import Row
-from sources.braze.resources import with_table
+from sources.braze.hints import with_table
 from sources.braze.tables import TABLES
 
 _TABLE = TABLES["sync_runs"]

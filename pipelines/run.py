@@ -24,20 +24,12 @@ from pipelines.logs import configure_logging
 from pipelines.outcome import Outcome
 from pipelines.plan import planned_rows, print_plan
 from pipelines.report import Reporter, print_outcome
+from sources.braze.chunks import Chunk
 from sources.braze.export_files import open_bucket
 from sources.braze.extraction import USERS, Extraction
-from sources.braze.resources import (
-    Chunk,
-    cursors_from_state,
-    descriptions,
-    exports_folder,
-    failures,
-    failures_from_state,
-    forget_backfill,
-    learn,
-    merge_keys,
-    resources,
-)
+from sources.braze.hints import descriptions, merge_keys
+from sources.braze.resource_state import cursors_from_state, failures_from_state
+from sources.braze.resources import exports_folder, failures, forget_backfill, learn, resources
 from sources.braze.settings import resolve
 
 SOURCE = "braze"

@@ -20,7 +20,7 @@ from sources.braze.cursors import Cursors
 from sources.braze.extraction import Extraction
 from sources.braze.failures import Failure
 from sources.braze.packing import pack
-from sources.braze.resources import FAILURES, cursors_from_state, failures_from_state, section
+from sources.braze.resource_state import FAILURES, cursors_from_state, failures_from_state, section
 from sources.braze.settings import Settings, resolve
 from sources.braze.tables import TABLES
 from sources.braze.windows import Span

@@ -26,7 +26,7 @@ from destinations.locks import lock
 from destinations.reading import connected
 from destinations.settings import apply_loader_defaults
 from sources.braze.arrow import to_arrow
-from sources.braze.resources import with_table
+from sources.braze.hints import with_table
 from sources.braze.tables import TABLES
 from tests.postgres import PASSWORD
 

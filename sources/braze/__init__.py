@@ -42,8 +42,9 @@ def braze(now: datetime | None = None, **settings: Any) -> Iterator[DltResource]
     everything since the cursors; `braze().with_resources("campaigns", "campaign_series")` takes a part.
     Raises `ConfigurationError` for settings that are missing or wrong.
     """
+    from sources.braze.chunks import Chunk
     from sources.braze.extraction import Extraction
-    from sources.braze.resources import Chunk, resources
+    from sources.braze.resources import resources
     from sources.braze.settings import resolve
 
     resolved = resolve(**settings)

@@ -26,12 +26,13 @@ import pyarrow.parquet as pq
 
 from destinations.factory import DUCKDB_LIMITS, destination
 from destinations.settings import apply_loader_defaults
+from sources.braze.hints import merge_keys
 from sources.braze.packing import Known, pack
 from sources.braze.parcels import PACKED_ROWS, Parcel
-from sources.braze.resources import BATCH_ROWS, merge_keys
 from sources.braze.series import specs
 from sources.braze.tables import TABLES
 from sources.braze.windows import Span
+from sources.braze.writer import BATCH_ROWS
 from tests import postgres
 from tests.benchmarks.feeding import load
 from tests.benchmarks.measuring import REPOSITORY, environment, median, print_table

@@ -11,9 +11,10 @@ from dlt.extract import DltSource
 from destinations.packages import load_package
 from pipelines.job import CHUNK_ROWS
 from sources.braze import open_client
+from sources.braze.chunks import Chunk
 from sources.braze.extraction import Extraction
 from sources.braze.parcels import Parcel
-from sources.braze.resources import Chunk, resources
+from sources.braze.resources import resources
 from sources.braze.settings import resolve
 from sources.braze.users import ProfileRequest
 
