@@ -121,18 +121,25 @@ def _copy(client: Psycopg2SqlClient, table: str, rows: DuckDBPyRelation) -> None
     columns = ", ".join(map(client.escape_column_name, rows.columns))
     statement = f"COPY {table} ({columns}) FROM STDIN (FORMAT csv)"
     batches = rows.to_arrow_reader(BATCH_ROWS)
+    schema = pa.schema(_without_zone(field) for field in batches.schema)
+    client.execute_sql("SET LOCAL TIME ZONE 'UTC'")
     with client.native_connection.cursor() as cursor, ThreadPoolExecutor(1, thread_name_prefix="copy") as ahead:
-        made = ahead.submit(_next_lines, batches)
+        made = ahead.submit(_next_lines, batches, schema)
         while lines := made.result():
-            made = ahead.submit(_next_lines, batches)
+            made = ahead.submit(_next_lines, batches, schema)
             cursor.copy_expert(statement, lines, size=_SENT_BYTES)
 
 
-def _next_lines(batches: pa.RecordBatchReader) -> io.BytesIO | None:
+def _without_zone(field: pa.Field) -> pa.Field:
+    """An instant as date and time in UTC: to write the zone as well takes Arrow twenty times as long."""
+    return field.with_type(pa.timestamp("us")) if pa.types.is_timestamp(field.type) else field
+
+
+def _next_lines(batches: pa.RecordBatchReader, schema: pa.Schema) -> io.BytesIO | None:
     batch = next(batches, None)
     if batch is None:
         return None
     lines = io.BytesIO()
-    csv.write_csv(batch, lines, csv.WriteOptions(include_header=False))
+    csv.write_csv(batch.cast(schema), lines, csv.WriteOptions(include_header=False))
     lines.seek(0)
     return lines
