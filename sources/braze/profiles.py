@@ -24,7 +24,7 @@ from sources.braze.profile_files import CorruptFileError, blocks
 from sources.braze.profile_tables import CUSTOM_ATTRIBUTES, PROFILE_LISTS, USER_CUSTOM_ATTRIBUTES, USERS
 
 GROUP_PROFILES = 20_000
-GROUP_BYTES = 32 << 20
+GROUP_BYTES = 48 << 20
 _SCAN_ROWS = 2048
 """Rows per Arrow chunk: what DuckDB hands to one thread at a time."""
 
@@ -165,16 +165,18 @@ class ProfileShredder:
         A damaged file is named in `Group.corrupt`; what could be read of it, and all other files, are there.
         Raises ProfilesNotReadError.
         """
+        gathered = self._gathered(files, skip)
         with ThreadPoolExecutor(1, thread_name_prefix="shredder") as ahead:
-            current = None
-            for gathered in self._gathered(files, skip):
-                # One group is being cut while the caller works on the one before.
-                following = ahead.submit(self._shredded, gathered)
-                if current:
-                    yield current.result()
-                current = following
-            if current:
-                yield current.result()
+            cut = ahead.submit(self._next, gathered)
+            while group := cut.result():
+                # One group is being cut while the caller works on the one before, which nobody needs after that.
+                cut = ahead.submit(self._next, gathered)
+                yield group
+                del group
+
+    def _next(self, gathered: Iterator[_Lines]) -> Group | None:
+        lines = next(gathered, None)
+        return self._shredded(lines) if lines else None
 
     def _gathered(self, files: Iterable[Path], skip: Collection[str]) -> Iterator[_Lines]:
         gathered = _Lines()

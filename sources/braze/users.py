@@ -162,6 +162,7 @@ class Profiles:
             while group := await _whole(asyncio.to_thread(next, groups, None)):
                 self._report(group, job.audience.segment_id, job.audience.endpoint)
                 self._post(group, _noting(job, group))
+                del group  # while the next one is awaited
                 await self._delivery.room()
 
     async def _shred_answers(self, shredder: ProfileShredder, path: Path) -> None:
@@ -169,6 +170,7 @@ class Profiles:
             while group := await _whole(asyncio.to_thread(next, groups, None)):
                 self._report(group, IDS, USERS_EXPORT_IDS)
                 self._post(group, lambda: path.unlink(missing_ok=True))
+                del group
                 await self._delivery.room()
 
     def _post(self, group: Group, loaded: Callable[[], None]) -> None:
