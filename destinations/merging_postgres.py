@@ -3,7 +3,6 @@
 dlt's own way is a CSV file, a table of the staging dataset, and a sort of all rows in it by key.
 """
 
-import functools
 import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -102,18 +101,14 @@ class _Client(MergingClient, PostgresClient):
 
 @contextmanager
 def _reading(files: Sequence[str]) -> Iterator[DuckDBPyConnection]:
-    """A connection to a DuckDB whose view `rows` has all rows of `files`."""
-    with _reader(Path(files[0]).parents[1]).cursor() as connection:
+    """A connection to a DuckDB whose view `rows` has all rows of `files`, which belong to one load package."""
+    package = Path(files[0]).parents[1]
+    settings: dict[str, Any] = {"memory_limit": _READER_MEMORY, "temp_directory": str(package / "read")}
+    # The name has the jobs of a load share one DuckDB, which takes as long to start as a small job does in all.
+    with duckdb.connect(f":memory:{package.name}", config=settings | {"preserve_insertion_order": False}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"CREATE TEMPORARY VIEW rows AS FROM {parquet(files)}")
         yield connection
-
-
-@functools.lru_cache(maxsize=1)
-def _reader(folder: Path) -> DuckDBPyConnection:
-    """A DuckDB of little memory for the load package in `folder`, where it also puts what it cannot hold."""
-    settings: dict[str, Any] = {"memory_limit": _READER_MEMORY, "temp_directory": str(folder / "read")}
-    return duckdb.connect(config=settings | {"preserve_insertion_order": False})
 
 
 def _copy(client: Psycopg2SqlClient, table: str, rows: DuckDBPyRelation) -> None:
