@@ -30,6 +30,7 @@ def complete(pipeline: dlt.Pipeline) -> LoadInfo | None:
     """
     if not pipeline.has_pending_data:
         return None
+    _drop_normalized(pipeline)
     if pipeline.list_extracted_load_packages():
         pipeline.normalize()
     _take_back_states(pipeline)
@@ -38,6 +39,13 @@ def complete(pipeline: dlt.Pipeline) -> LoadInfo | None:
     # The killed run may not have lived to note in the working directory the state that its package holds.
     pipeline.sync_destination()
     return loaded
+
+
+def _drop_normalized(pipeline: dlt.Pipeline) -> None:
+    """Delete extracted packages of which a killed run had made normalized ones: dlt would stumble over these."""
+    extracted = pipeline._get_normalize_storage().extracted_packages  # dlt has no public way to it
+    for load_id in set(pipeline.list_extracted_load_packages()) & set(pipeline.list_normalized_load_packages()):
+        extracted.delete_package(load_id)
 
 
 def _take_back_states(pipeline: dlt.Pipeline) -> None:

@@ -93,6 +93,15 @@ def die_at(moment: str) -> None:
 
         setattr(PackageStorage, noting, unless_it_is_the_state)
         return
+    if moment == "extracted and normalized":
+        commit = LoadStorage.commit_new_load_package
+
+        def commit_and_die(storage: LoadStorage, load_id: str) -> None:
+            commit(storage, load_id)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        LoadStorage.commit_new_load_package = commit_and_die
+        return
     place, method = {
         "extracted": (dlt.Pipeline, "normalize"),
         "normalized": (Load, "load_single_package"),
@@ -104,6 +113,7 @@ def die_at(moment: str) -> None:
 
 MOMENTS = [
     "extracted",
+    "extracted and normalized",
     "normalized",
     "the state is stored",
     "its storing is noted",
