@@ -93,7 +93,6 @@ def _load(job: Job, pipeline: dlt.Pipeline, extraction: Extraction, outcome: Out
         _run_package(pipeline, last_package, extraction)
     with loading(), kept_open(pipeline):
         ledger.close()
-        ensure_indexes(pipeline, merge_keys())
         write_comments(pipeline, descriptions(pipeline.default_schema))
         prune_state(pipeline)
         write_views(pipeline)
@@ -112,6 +111,7 @@ def _run_package(pipeline: dlt.Pipeline, package: list[DltResource], extraction:
     try:
         with loading():
             load_package(pipeline, source)
+            ensure_indexes(pipeline, merge_keys())  # the next package is merged by them
     except Exception:
         extraction.stop()
         _raise_crash(extraction)

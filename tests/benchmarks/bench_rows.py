@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from destinations.factory import DUCKDB_LIMITS, destination
+from destinations.indexes import ensure
 from destinations.settings import apply_loader_defaults
 from sources.braze.hints import merge_keys
 from sources.braze.packing import Known, pack
@@ -134,9 +135,9 @@ def restated(file: Path, folder: Path, url: str, rows: int) -> float:
     generate(whole, rows)
     bare(whole, folder, url)
     if url:
+        ensure(_pipeline(folder, url), merge_keys())
         with psycopg2.connect(url) as session, session.cursor() as cursor:
-            key = ", ".join(merge_keys()[TABLE.name])
-            cursor.execute(f"CREATE INDEX ON braze.{TABLE.name} ({key}); ANALYZE braze.{TABLE.name}")
+            cursor.execute(f"ANALYZE braze.{TABLE.name}")
     return connector(file, folder, url)
 
 

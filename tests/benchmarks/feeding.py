@@ -8,11 +8,13 @@ from typing import Any
 import dlt
 from dlt.extract import DltSource
 
+from destinations.indexes import ensure
 from destinations.packages import load_package
 from pipelines.job import CHUNK_ROWS
 from sources.braze import open_client
 from sources.braze.chunks import Chunk
 from sources.braze.extraction import Extraction
+from sources.braze.hints import merge_keys
 from sources.braze.parcels import Parcel
 from sources.braze.resources import resources
 from sources.braze.settings import resolve
@@ -52,3 +54,4 @@ def load(pipeline: dlt.Pipeline, resource: str, parcels: Iterator[Parcel], folde
     feed = Feed(parcels, folder)
     while not feed.finished:
         load_package(pipeline, DltSource(dlt.Schema("braze"), "braze", resources(feed, Chunk(CHUNK_ROWS), [resource])))
+        ensure(pipeline, merge_keys())
