@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from threading import BoundedSemaphore
 from typing import Any, cast
 
-import pyarrow.parquet as pq
 from dlt.common.destination.client import FollowupJobRequest, HasFollowupJobs, JobClientBase, LoadJob, RunnableLoadJob
 from dlt.common.destination.exceptions import DestinationTerminalException
 from dlt.common.destination.typing import PreparedTableSchema
@@ -81,8 +80,8 @@ class MergingClient(SqlJobClientWithStagingDataset):
         """Whether rows are replaced by their key or their parent's, and nothing else: dlt nests no tables in it."""
         name = str(table["name"])
         alone = not is_nested_table(self.schema.tables[name]) and len(get_nested_tables(self.schema.tables, name)) == 1
-        key = columns_with(table, "primary_key")
-        by_key = key and set(columns_with(table, "merge_key")) <= set(key) and not columns_with(table, "dedup_sort")
+        key = _columns_with(table, "primary_key")
+        by_key = key and set(_columns_with(table, "merge_key")) <= set(key) and not _columns_with(table, "dedup_sort")
         strategy = table.get("x-merge-strategy", _STRATEGY)
         return bool(table["write_disposition"] == "merge" and strategy == _STRATEGY and alone and by_key)
 
@@ -107,6 +106,8 @@ class MergeJob(RunnableLoadJob):
 
     def run(self) -> None:
         """Replace rows of the table by those of the files, in one transaction."""
+        import pyarrow.parquet as pq  # commands that only read do without it
+
         listed = ReferenceFollowupJobRequest.resolve_references(self._file_path)
         files = [file for file in listed if pq.read_metadata(file).num_rows]
         if files:
@@ -116,7 +117,7 @@ class MergeJob(RunnableLoadJob):
 
     def columns(self, hint: TColumnProp) -> list[str]:
         """The columns of the table that have a hint."""
-        return columns_with(self._load_table, hint)
+        return _columns_with(self._load_table, hint)
 
     def has_twice(self, connection: DuckDBPyConnection, rows: str) -> bool:
         """Whether two rows of `rows`, a relation that `connection` knows, have the same key."""
@@ -126,7 +127,7 @@ class MergeJob(RunnableLoadJob):
         return bool(found)
 
 
-def columns_with(table: PreparedTableSchema, hint: TColumnProp) -> list[str]:
+def _columns_with(table: PreparedTableSchema, hint: TColumnProp) -> list[str]:
     """The columns of `table` that have a hint."""
     return get_columns_names_with_prop(cast(TTableSchema, table), hint)
 
