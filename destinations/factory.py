@@ -12,7 +12,6 @@ from dlt.common.configuration import configspec
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.configuration.resolve import resolve_configuration
 from dlt.common.destination import Destination
-from dlt.common.destination.configuration import ParquetFormatConfiguration
 from dlt.common.destination.exceptions import DestinationException
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.destinations.impl.duckdb.exceptions import InvalidInMemoryDuckdbCredentials
@@ -20,19 +19,18 @@ from dlt.destinations.impl.duckdb.exceptions import InvalidInMemoryDuckdbCredent
 from destinations.errors import DestinationError
 from destinations.location import ATHENA, DUCKDB, FILESYSTEM, POSTGRES, SQLALCHEMY, AnyDestination, credentials_setting
 from destinations.merging_duckdb import MergingDuckDb
+from destinations.parquet import READ_ONCE
 
 DEFAULT_FILE = Path("warehouse.duckdb")
 
 # Fast and exact; dlt's own default, INSERT statements or JSON lines, is neither.
 PARQUET_DESTINATIONS = (DUCKDB, POSTGRES, FILESYSTEM)
-# Compressing files that are read once, on the same machine, takes longer than reading them does.
-UNCOMPRESSED = ParquetFormatConfiguration(compression="none")
 
 TABLE_FORMATS = ("parquet", "delta", "iceberg")
 
 # DuckDB by itself takes 80 % of the machine's memory; beyond this limit it spills to disk.
 DUCKDB_LIMITS: dict[str, Any] = {
-    "memory_limit": "384MB",
+    "memory_limit": "256MB",
     "threads": min(4, os.cpu_count() or 1),
     "preserve_insertion_order": False,
 }
@@ -78,7 +76,7 @@ def destination(name: str, file: Path | None = None, read_only: bool = False) ->
     if made.destination_type in PARQUET_DESTINATIONS:
         made.caps_params["preferred_loader_file_format"] = "parquet"
     if made.destination_type == DUCKDB:
-        duckdb = MergingDuckDb(destination_name=made.configured_name, parquet_format=UNCOMPRESSED, **made.caps_params)
+        duckdb = MergingDuckDb(destination_name=made.configured_name, parquet_format=READ_ONCE, **made.caps_params)
         credentials = _duckdb_credentials(duckdb, file)
         credentials.read_only = credentials.read_only or read_only
         duckdb.config_params["credentials"] = credentials
@@ -86,7 +84,7 @@ def destination(name: str, file: Path | None = None, read_only: bool = False) ->
     if made.destination_type == POSTGRES:
         from destinations.merging_postgres import MergingPostgres  # its driver is slow to import
 
-        return MergingPostgres(destination_name=made.configured_name, parquet_format=UNCOMPRESSED, **made.caps_params)
+        return MergingPostgres(destination_name=made.configured_name, parquet_format=READ_ONCE, **made.caps_params)
     if made.destination_type == SQLALCHEMY:
         _write_json_as_it_is(made)
     elif made.destination_type == FILESYSTEM:

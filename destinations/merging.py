@@ -130,9 +130,3 @@ class MergeJob(RunnableLoadJob):
 def _columns_with(table: PreparedTableSchema, hint: TColumnProp) -> list[str]:
     """The columns of `table` that have a hint."""
     return get_columns_names_with_prop(cast(TTableSchema, table), hint)
-
-
-def parquet(files: Sequence[str]) -> str:
-    """The SQL by which DuckDB reads `files` as one relation; columns that a file lacks are null."""
-    listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-    return f"read_parquet([{listed}], union_by_name => true)"

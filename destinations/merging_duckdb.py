@@ -1,6 +1,7 @@
 """DuckDB merges Parquet files where they are: it reads them as it reads a table."""
 
 from collections.abc import Sequence
+from threading import BoundedSemaphore
 from typing import Any, cast
 
 from dlt.common.destination import DestinationCapabilitiesContext
@@ -11,7 +12,11 @@ from dlt.destinations.sql_client import SqlClientBase
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 
 from destinations.location import DUCKDB
-from destinations.merging import MERGED_FORMATS, MergeJob, MergingClient, parquet
+from destinations.merging import MERGED_FORMATS, MergeJob, MergingClient
+from destinations.parquet import parquet
+
+_AT_ONCE = BoundedSemaphore(2)
+"""How many merges there may be at a time: each one uses all threads, and more of them only need more memory."""
 
 
 class MergingDuckDb(duckdb):
@@ -34,6 +39,10 @@ class MergingDuckDb(duckdb):
 
 
 class _Job(MergeJob):
+    def run(self) -> None:
+        with _AT_ONCE:
+            super().run()
+
     def merge(self, client: SqlClientBase[Any], files: Sequence[str]) -> None:
         target, staging = client.get_qualified_table_names(self.load_table_name)
         # No row of the table, but its types, and its columns that no file has.

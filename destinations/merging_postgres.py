@@ -24,7 +24,8 @@ from duckdb import DuckDBPyConnection, DuckDBPyRelation
 from pyarrow import csv
 
 from destinations.location import POSTGRES, quoted
-from destinations.merging import MERGED_FORMATS, MergeJob, MergingClient, parquet
+from destinations.merging import MERGED_FORMATS, MergeJob, MergingClient
+from destinations.parquet import parquet
 
 _READER_MEMORY = "256MB"
 _SENT_BYTES = 1 << 16

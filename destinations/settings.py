@@ -8,6 +8,7 @@ from dlt.common.configuration.providers import CustomLoaderDocProvider
 from dlt.common.configuration.specs import PluggableRunContext
 from dlt.common.runtime.telemetry import stop_telemetry
 
+from destinations.parquet import write_plain_numbers
 from destinations.validation import remember_type_hints
 
 LOADER_DEFAULTS: dict[str, Any] = {
@@ -32,6 +33,7 @@ def apply_loader_defaults() -> None:
     if _PROVIDER in run_context.providers:
         return
     remember_type_hints()
+    write_plain_numbers()
     # It holds no secrets; but of one that might, dlt need not find out, thousands of times, whether it wants one.
     dlt.config.register_provider(
         CustomLoaderDocProvider(_PROVIDER, lambda: LOADER_DEFAULTS, supports_secrets=True, locations=())

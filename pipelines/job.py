@@ -34,7 +34,7 @@ from sources.braze.windows import Span
 
 logger = logging.getLogger(__name__)
 PIPELINE = "braze"
-CHUNK_ROWS = 2_000_000
+CHUNK_ROWS = 4_000_000
 CHUNK_SECONDS = 30.0
 """A kill loses the chunk in progress: half a minute of work."""
 

@@ -136,7 +136,7 @@ def memory_limit(pipeline: dlt.Pipeline) -> str:
 def test_duckdb_keeps_to_its_memory_limit_unless_told_otherwise(workplace, monkeypatch):
     pipeline = dlt.pipeline("limits", destination=destination("duckdb"), dataset_name="braze")
     pipeline.run(pa.table({"x": [1]}), table_name="t")
-    assert memory_limit(pipeline) == "366.2 MiB"
+    assert memory_limit(pipeline) == "244.1 MiB"
     monkeypatch.setenv(f"{DUCKDB}__GLOBAL_CONFIG", '{"memory_limit": "1GiB"}')
     pipeline = dlt.pipeline("limits", destination=destination("duckdb"), dataset_name="braze")
     assert memory_limit(pipeline) == "1.0 GiB"
