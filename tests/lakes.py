@@ -50,6 +50,17 @@ class Lake(Warehouse):
         return int(rows[0])
 
 
+def copied(warehouse: Warehouse, file: Path) -> Warehouse:
+    """A DuckDB file with what a lake or engine holds at the moment: each query would read all of it anew."""
+    connection = warehouse.connect()
+    connection.execute(f"ATTACH '{file}' AS copy; CREATE SCHEMA copy.braze")
+    found = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'braze' AND table_catalog <> 'copy'"
+    for (name,) in connection.execute(found).fetchall():
+        connection.execute(f'CREATE TABLE copy.braze."{name}" AS FROM braze."{name}"')
+    connection.close()
+    return Warehouse("duckdb", str(file))
+
+
 def _table(table_format: str, place: str) -> Any:
     if table_format == "delta":
         from deltalake import DeltaTable

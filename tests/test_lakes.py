@@ -22,7 +22,7 @@ from pipelines.job import Job
 from pipelines.verify import run_verify
 from sources.braze.model import Type
 from sources.braze_sandbox import Sandbox
-from tests.lakes import Lake, lake
+from tests.lakes import Lake, copied, lake
 from tests.warehouses import Warehouse
 from tests.workspaces import (
     NOW,
@@ -133,15 +133,17 @@ def two_nights(
     with workspace(**options) as sandbox:
         configure(monkeypatch, sandbox, start_date=RECENTLY)
         assert sync(warehouse.name, select) == 0
-        assert_right(warehouse, sandbox)
-        before, asked = content(warehouse), len(sandbox.log.requests)
+        first = copied(warehouse, workplace / "first.duckdb")
+        assert_right(first, sandbox)
+        before, asked = content(first), len(sandbox.log.requests)
         change(sandbox)
         shutil.rmtree(workplace / "dlt")
         sandbox.log.reset()
         assert sync(warehouse.name, select, now=LATER) == 0
         assert len(sandbox.log.requests) <= asked
-        assert_right(warehouse, sandbox)
-        after = content(warehouse)
+        second = copied(warehouse, workplace / "second.duckdb")
+        assert_right(second, sandbox)
+        after = content(second)
         fresh = Warehouse("duckdb", str(workplace / "fresh.duckdb"))
         assert sync("duckdb", select, pipeline="fresh", file=Path(fresh.credentials), now=LATER) == 0
         expected = content(fresh)
