@@ -148,7 +148,8 @@ def load(job, paths, warehouse):
         for group in shredder.groups(paths, job.loaded_parts()):
             for table, rows in group.tables:
                 warehouse.setdefault(table.name, []).extend(rows.to_pylist())
-            job.loaded(group.members, parts=group.parts, files=group.finished, damaged=bool(group.corrupt))
+            job.shredded(group.members, damaged=bool(group.corrupt))
+            job.loaded(parts=group.parts, files=group.finished)
 
 
 def load_members(job, warehouse):
@@ -238,7 +239,8 @@ async def test_killed_while_loading_nothing_is_lost_and_loaded_members_are_not_r
                 with ProfileShredder(event.job.work_folder) as shredder:
                     for group, _ in zip(shredder.groups([event.path]), range(2), strict=False):
                         first += group.members.to_pylist()
-                        event.job.loaded(group.members, parts=group.parts, files=group.finished)
+                        event.job.shredded(group.members)
+                        event.job.loaded(parts=group.parts, files=group.finished)
                 break
         second, _ = await run(braze.exports(tmp_path))
     assert len(braze.requested) == len(braze.downloads) == 1

@@ -2,7 +2,7 @@
 
     <jobs>/<audience>/job.json   identity and progress; holds the download URL, which opens the export to anyone
     <jobs>/<audience>/files/     what was fetched and is not loaded yet
-    <jobs>/<audience>/members/   braze_ids of loaded profiles (as the `pii` rules leave them), until all are loaded
+    <jobs>/<audience>/members/   braze_ids of shredded profiles (as the `pii` rules leave them), until all are loaded
     <jobs>/<audience>/work/      what DuckDB writes when memory is short
 
 Everything is readable by the owner only. What holds personal data is gone once it is loaded.
@@ -141,21 +141,23 @@ class ExportJob:
         """Return the archive members, as `file/member`, that need not be loaded again."""
         return frozenset(part for file in self._state.files.values() for part in file.parts)
 
-    def loaded(
-        self,
-        members: pa.Array,
-        *,
-        parts: Collection[str] = (),
-        files: Collection[Path] = (),
-        damaged: bool = False,
-    ) -> None:
-        """Remember that profiles are in the warehouse: call it after the load of a `profiles.Group`.
+    def shredded(self, members: pa.Array, damaged: bool = False) -> None:
+        """Remember whose profiles a `profiles.Group` has: call it before its rows are on their way.
 
-        `parts` and `files` are the group's; the files are removed. `damaged` says that some of it could not
-        be read.
+        `damaged` says that some of it could not be read. A group that is never loaded is read again, and has the
+        same members then.
         """
         if len(members):
             self._write_members(members)
+        if damaged:
+            self._state.damaged = True
+            self._save()
+
+    def loaded(self, *, parts: Collection[str] = (), files: Collection[Path] = ()) -> None:
+        """Remember that a `profiles.Group` is in the warehouse, whose `parts` and `files` these are.
+
+        The files are removed.
+        """
         names = {self.path(name): file for name, file in self._state.files.items()}
         for path in files:
             names[path].loaded, names[path].parts = True, []
@@ -163,13 +165,12 @@ class ExportJob:
             owner = next((file for path, file in names.items() if part.startswith(f"{path.name}/")), None)
             if owner and not owner.loaded:
                 owner.parts.append(part)
-        self._state.damaged |= damaged
         self._save()
         for path in files:
             path.unlink(missing_ok=True)
 
     def members(self) -> tuple[Table, Iterator[pa.Table]]:
-        """Return the members table and its rows: every loaded profile once, to be loaded last.
+        """Return the members table and its rows: every profile of the export once, to be loaded after them.
 
         The table replaces the segment's rows as a whole, unless the export is known to be incomplete, or
         these are the profiles of files that came late: then they are added (the table's `parent` is None).

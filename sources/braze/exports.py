@@ -58,7 +58,7 @@ class Arrived:
 
 @dataclass(frozen=True)
 class AllArrived:
-    """Every file of the export has been given; time to load `job.members()` and to call `job.finish()`."""
+    """Every file of the export has been given; time to load `job.members()`, and to call `job.finish()` then."""
 
     job: ExportJob
 

@@ -11,7 +11,7 @@ from dlt.extract.items import DataItemWithMeta
 from sources.braze.arrow import empty, to_arrow
 from sources.braze.chunks import Chunk
 from sources.braze.export_jobs import Audience
-from sources.braze.extraction import Extraction
+from sources.braze.extraction import USERS, Extraction
 from sources.braze.hints import with_table
 from sources.braze.model import Table, Type
 from sources.braze.resource_state import FAILURES, cursors_from_state, failures_from_state, section
@@ -53,14 +53,18 @@ def _rows(extraction: Extraction, chunk: Chunk, resource: str) -> Iterator[DataI
     hourly = extraction.run.settings.hourly
     yield from _missing_tables(table for table in tables_of(resource) if hourly or "hour" not in table.key)
     writer = Writer(extraction, chunk, resource)
+
+    def flushed() -> Iterator[DataItemWithMeta]:
+        yield from writer.flush()
+        if chunk.is_all and resource == USERS:
+            # Nobody will say that this only package was loaded: from here on dlt keeps its rows safe.
+            chunk.committed(extraction)
+
     while writer.unfinished or not (chunk.full or extraction.finished):
         if extraction.waits_for_commit:
             if not chunk.is_all:
                 break
-            # Nobody will say that this only package was loaded: from here on dlt keeps its rows safe.
-            yield from writer.flush()
-            if resource == "users":
-                chunk.committed(extraction)
+            yield from flushed()
         parcel = extraction.take(resource)
         if parcel is None:
             yield None
@@ -70,7 +74,7 @@ def _rows(extraction: Extraction, chunk: Chunk, resource: str) -> Iterator[DataI
         # Parents that were listed before their figures came must not come in a later package than these.
         while parcel := extraction.take(resource):
             yield from writer.add(parcel)
-    yield from writer.flush()
+    yield from flushed()
     chunk.open.discard(resource)
     if not (chunk.open or chunk.keeps_failures):
         yield from _failure_rows(extraction, chunk)  # nobody selected `sync_failures`: they are kept all the same

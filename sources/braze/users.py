@@ -100,7 +100,8 @@ class Profiles:
                     self.unknown += len(answered.unknown)
                     self.unknown_ids += answered.unknown[: SHOWN_UNKNOWN_IDS - len(self.unknown_ids)]
                     await self._shred_answers(shredder, answered.path)
-                await self._delivery.commit()
+                if self._request.audiences:
+                    await self._delivery.commit()
         except ConfigurationError:
             raise
         except (BrazeError, ProfilesNotReadError) as error:
@@ -161,6 +162,7 @@ class Profiles:
         with closing(shredder.groups([event.path], skip=job.loaded_parts())) as groups:
             while group := await _whole(asyncio.to_thread(next, groups, None)):
                 self._report(group, job.audience.segment_id, job.audience.endpoint)
+                job.shredded(group.members, damaged=bool(group.corrupt))
                 self._post(group, _noting(job, group))
                 del group  # while the next one is awaited
                 await self._delivery.room()
@@ -179,10 +181,10 @@ class Profiles:
         self._delivery.post(Parcel(tables, shapes=shapes, on_commit=loaded))
 
     async def _finish(self, job: ExportJob) -> None:
-        """Replace the members, once every profile of them is in the warehouse."""
-        await self._delivery.commit()
+        """Replace the members, behind every profile of them."""
         await _whole(self._post_members(job))
-        await self._delivery.commit()
+        if job.late:
+            await self._delivery.commit()  # it is forgotten then
 
     async def _post_members(self, job: ExportJob) -> None:
         table, batches = job.members()
@@ -236,6 +238,5 @@ def _as_failure(error: BrazeError | ProfilesNotReadError, endpoint: Endpoint) ->
 
 def _noting(job: ExportJob, group: Group) -> Callable[[], None]:
     """What to do once `group` is in the warehouse; holds no rows."""
-    members, parts, files = group.members, group.parts, group.finished
-    damaged = bool(group.corrupt)
-    return lambda: job.loaded(members, parts=parts, files=files, damaged=damaged)
+    parts, files = group.parts, group.finished
+    return lambda: job.loaded(parts=parts, files=files)
