@@ -73,14 +73,20 @@ NUL_MACROS = (
 )
 """What it must run before reading lines with NUL characters."""
 
+TRUSTING_MACROS = ("CREATE OR REPLACE TEMP MACRO parsed_or_null(value) AS value",)
+"""What it must run before reading lines that are all JSON."""
+
+WARY_MACROS = ("CREATE OR REPLACE TEMP MACRO parsed_or_null(value) AS TRY(value)",)
+"""What it must run before reading other lines: TRY takes a quarter of the time of what it guards."""
+
 HAS_NUL = r"SELECT coalesce(bool_or(contains(line, '\u0000')), false) FROM lines"
 """Whether there are NUL characters in `lines`: JSON allows them as escapes only."""
 
 LIST_FIELDS = tuple(dict.fromkeys(rows.field for rows in PROFILE_LISTS))
 KNOWN_FIELDS = frozenset({*(column.name for column in USERS.columns), *LIST_FIELDS, CUSTOM_ATTRIBUTES})
 
-TOP_LEVEL_KEYS = "SELECT DISTINCT unnest(TRY(json_keys(line))) AS name FROM lines ORDER BY name"
-"""The names of all top-level fields in `lines`."""
+TOP_LEVEL_KEYS = "SELECT DISTINCT unnest(parsed_or_null(json_keys(line))) AS name FROM lines ORDER BY name"
+"""The names of all top-level fields in `lines`; with `TRUSTING_MACROS` it fails if a line is no JSON."""
 
 NOT_PROFILES = "SELECT seq FROM profiles WHERE braze_id IS NULL ORDER BY seq"
 """Which lines are not JSON objects with a `braze_id`."""
@@ -113,7 +119,8 @@ def profiles_query(rules: PiiRules, unknown: Iterable[str] = ()) -> str:
     columns.append(f"parsed.{_name(CUSTOM_ATTRIBUTES)} AS {_name(CUSTOM_ATTRIBUTES)}")
     shape = _literal(json.dumps(_shape(unknown)))
     return (
-        f"SELECT seq, {', '.join(columns)} FROM (SELECT seq, TRY(json_transform(line, {shape})) AS parsed FROM lines)"
+        f"SELECT seq, {', '.join(columns)} FROM "
+        f"(SELECT seq, parsed_or_null(json_transform(line, {shape})) AS parsed FROM lines)"
     )
 
 

@@ -8,6 +8,7 @@ error.
 import os
 from collections.abc import Collection, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -259,7 +260,15 @@ class ProfileShredder:
         return self._fields is None or profile_field in self._fields
 
     def _unknown_fields(self) -> list[str]:
-        return [name for name in map(str, self._column(sql.TOP_LEVEL_KEYS)) if sql.is_unknown_field(name)]
+        """The top-level fields that no declaration names. Finds out whether all lines are JSON, too."""
+        self._run(sql.TRUSTING_MACROS)
+        with suppress(duckdb.InvalidInputException):
+            return self._unknown(self._column(sql.TOP_LEVEL_KEYS))
+        self._run(sql.WARY_MACROS)
+        return self._unknown(self._column(sql.TOP_LEVEL_KEYS))
+
+    def _unknown(self, names: Iterable[object]) -> list[str]:
+        return [name for name in map(str, names) if sql.is_unknown_field(name)]
 
     def _filled(self, unknown: list[str]) -> list[str]:
         """Those of the unknown fields that hold something in the group."""
