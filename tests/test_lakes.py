@@ -13,6 +13,7 @@ from typing import Any
 
 import boto3
 import botocore.config
+import pyarrow.parquet as pq
 import pytest
 import s3fs
 from click.testing import CliRunner
@@ -166,6 +167,10 @@ def test_two_nights_on_disk(
     at: Callable[..., Lake], workplace: Path, monkeypatch: pytest.MonkeyPatch, table_format: str, select: str
 ) -> None:
     two_nights(at(workplace / "lake", table_format), monkeypatch, workplace, select)
+    if table_format == "parquet":
+        files = list((workplace / "lake/braze/campaign_daily").glob("*.parquet"))
+        columns = [pq.read_metadata(file).row_group(0).column(0) for file in files]
+        assert {(column.is_stats_set, column.compression) for column in columns} == {(True, "SNAPPY")}
 
 
 @pytest.mark.parametrize("table_format", ["parquet", "delta"])
