@@ -106,13 +106,12 @@ def test_the_source_asks_what_is_documented_and_loads_all_of_it(workplace: Path)
         app_ids=[APP],
         products=["商品A & mehr"],
         sends=[f"{API_CAMPAIGN}:versand-2026-09"],
-        concurrency=1,  # so that the first Canvas of the list is the one whose reading of `ending_at` is asked
     )
     source.canvas_summary.selected = True
     with wire.replaying(wire.joined(cassettes, workplace / "all.yaml")) as played:
         pipeline = dlt.pipeline("wire", destination=dlt.destinations.duckdb("wire.duckdb"), dataset_name="braze")
         pipeline.run(source)
-    assert played.all_played
+    assert played.play_count == len(played) - 1, "how `ending_at` is read is asked once, of either Canvas"
 
     wanted: flatten.Rows = {}
     for name in BY_THE_DAY:
