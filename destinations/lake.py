@@ -15,6 +15,7 @@ from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 from dlt.destinations.impl.filesystem.sql_client import FilesystemSqlClient
 
 from destinations.current import Grain, current
+from destinations.parquet import parquet
 from destinations.schemas import stored_schema
 
 DELTA, ICEBERG = "delta", "iceberg"
@@ -88,8 +89,8 @@ class CurrentRows(FilesystemSqlClient):
         if name in self.schema.dlt_table_names():
             selected: tuple[str, str] | None = super().create_view_select(table_schema, schema or self.schema)
             return selected
-        files = ", ".join("'" + file.replace("'", "''") + "'" for file in self._files(name))
-        rows = f"read_parquet([{files}], union_by_name = true)" if files else self._no_rows(table_schema)
+        files = self._files(name)
+        rows = parquet(files) if files else self._no_rows(table_schema)
         select = current(rows, self._loads(), Grain.of(table_schema["columns"]), self.escape_column_name)
         return self.remote_client.get_table_dir(name), select
 

@@ -1,6 +1,7 @@
-"""Parquet files that one load writes and reads once, on the same machine: uncompressed, and plain where that is faster.
+"""Parquet files: how DuckDB reads some, and how those are written that one load reads once, on the same machine.
 
-dlt has no setting for dictionaries and statistics, which are half of what writing takes.
+These are uncompressed, and plain where that is faster. dlt has no setting for dictionaries and statistics, which are
+half of what writing takes.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ def write_plain_numbers() -> None:
 def parquet(files: Sequence[str]) -> str:
     """The SQL by which DuckDB reads `files` as one relation; columns that a file lacks are null."""
     listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-    return f"read_parquet([{listed}], union_by_name => true)"
+    return f"read_parquet([{listed}], union_by_name = true)"
 
 
 def _create_writer(writer: ArrowToParquetWriter, schema: "pa.Schema") -> "pq.ParquetWriter":

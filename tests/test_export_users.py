@@ -351,6 +351,7 @@ def test_killed_between_the_load_and_its_bookkeeping_nothing_is_doubled(
         with process("export-users", "--segment", everybody, program=KILLED_AFTER_THE_LOAD) as running:
             assert running.wait(60) == -9
         assert len(rows_of(duck, "users", "braze_id")) == 300
+        assert in_warehouse(duck, everybody) == members(sandbox, everybody)
         assert raw_files(workplace) != []
         assert export_segment(everybody).exit_code == 0
         assert figures(duck) == rounded(Expected().load(sandbox.workspace.profiles(everybody)).figures())

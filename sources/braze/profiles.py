@@ -260,15 +260,15 @@ class ProfileShredder:
         return self._fields is None or profile_field in self._fields
 
     def _unknown_fields(self) -> list[str]:
-        """The top-level fields that no declaration names. Finds out whether all lines are JSON, too."""
+        return [name for name in map(str, self._top_level_keys()) if sql.is_unknown_field(name)]
+
+    def _top_level_keys(self) -> list[object]:
+        """The names of all fields. Finds out, too, whether all lines are JSON, which what reads them then trusts."""
         self._run(sql.TRUSTING_MACROS)
         with suppress(duckdb.InvalidInputException):
-            return self._unknown(self._column(sql.TOP_LEVEL_KEYS))
+            return self._column(sql.TOP_LEVEL_KEYS)
         self._run(sql.WARY_MACROS)
-        return self._unknown(self._column(sql.TOP_LEVEL_KEYS))
-
-    def _unknown(self, names: Iterable[object]) -> list[str]:
-        return [name for name in map(str, names) if sql.is_unknown_field(name)]
+        return self._column(sql.TOP_LEVEL_KEYS)
 
     def _filled(self, unknown: list[str]) -> list[str]:
         """Those of the unknown fields that hold something in the group."""
