@@ -8,6 +8,7 @@ import stat
 import zipfile
 from itertools import count
 
+import pyarrow as pa
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -148,8 +149,8 @@ def load(job, paths, warehouse):
         for group in shredder.groups(paths, job.loaded_parts()):
             for table, rows in group.tables:
                 warehouse.setdefault(table.name, []).extend(rows.to_pylist())
-            job.shredded(group.members, damaged=bool(group.corrupt))
-            job.loaded(parts=group.parts, files=group.finished)
+            noted = job.shredded(group.members, damaged=bool(group.corrupt))
+            job.loaded(noted, parts=group.parts, files=group.finished)
 
 
 def load_members(job, warehouse):
@@ -239,8 +240,8 @@ async def test_killed_while_loading_nothing_is_lost_and_loaded_members_are_not_r
                 with ProfileShredder(event.job.work_folder) as shredder:
                     for group, _ in zip(shredder.groups([event.path]), range(2), strict=False):
                         first += group.members.to_pylist()
-                        event.job.shredded(group.members)
-                        event.job.loaded(parts=group.parts, files=group.finished)
+                        event.job.loaded(event.job.shredded(group.members), parts=group.parts, files=group.finished)
+                event.job.shredded(pa.array(["as rules of that day left it"]))
                 break
         second, _ = await run(braze.exports(tmp_path))
     assert len(braze.requested) == len(braze.downloads) == 1

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import duckdb
 import orjson
@@ -29,6 +30,8 @@ from sources.braze.profiles import arrow_schema
 ABANDONED_AFTER = 24 * 3600.0
 """Seconds after which a job that nobody went on with is removed: no URL lives that long."""
 _MEMBERS_AT_A_TIME = 100_000
+_NOTED = ".noted"
+"""Ends the names of files with members whose profiles are not known to be loaded."""
 
 
 @dataclass(frozen=True)
@@ -141,23 +144,27 @@ class ExportJob:
         """Return the archive members, as `file/member`, that need not be loaded again."""
         return frozenset(part for file in self._state.files.values() for part in file.parts)
 
-    def shredded(self, members: pa.Array, damaged: bool = False) -> None:
-        """Remember whose profiles a `profiles.Group` has: call it before its rows are on their way.
+    def shredded(self, members: pa.Array, damaged: bool = False) -> Path:
+        """Note whose profiles a `profiles.Group` has, before its rows are on their way; returns what `loaded` is told.
 
-        `damaged` says that some of it could not be read. A group that is never loaded is read again, and has the
-        same members then.
+        `damaged` says that some of it could not be read. What is never said to be loaded the next run forgets: it
+        reads the group again, perhaps by other `pii` rules.
         """
-        if len(members):
-            self._write_members(members)
+        noted = private_folder(self.folder / "members") / f"{uuid4().hex}{_NOTED}"
+        pq.write_table(pa.table({"braze_id": members}), noted)
         if damaged:
             self._state.damaged = True
             self._save()
+        return noted
 
-    def loaded(self, *, parts: Collection[str] = (), files: Collection[Path] = ()) -> None:
+    def loaded(self, noted: Path, *, parts: Collection[str] = (), files: Collection[Path] = ()) -> None:
         """Remember that a `profiles.Group` is in the warehouse, whose `parts` and `files` these are.
 
-        The files are removed.
+        The files are removed. Does nothing if the export was cancelled in the meantime.
         """
+        if not self.kept:
+            return
+        noted.rename(noted.with_suffix(".parquet"))
         names = {self.path(name): file for name, file in self._state.files.items()}
         for path in files:
             names[path].loaded, names[path].parts = True, []
@@ -184,7 +191,7 @@ class ExportJob:
 
         Of an export into a bucket its name and the names of its files are kept, to tell late ones.
         """
-        if self._state.url or self.late:
+        if self._state.url or self.late or not self.kept:
             self.remove()
             return
         self._state.complete = True
@@ -196,19 +203,13 @@ class ExportJob:
         """Forget the export, with everything that was fetched."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _write_members(self, members: pa.Array) -> None:
-        folder = private_folder(self.folder / "members")
-        path = folder / f"{len(list(folder.glob('*.parquet')))}.parquet"
-        pq.write_table(pa.table({"braze_id": members}), path.with_suffix(".part"))
-        path.with_suffix(".part").rename(path)
-
     def _member_rows(self, table: Table) -> Iterator[pa.Table]:
         schema = arrow_schema(table)
         exported_at = datetime.fromtimestamp(self.requested_at, UTC)
         with duckdb.connect(
             config={"memory_limit": "256MB", "temp_directory": str(self.work_folder / "duckdb")}
         ) as connection:
-            files = sorted(map(str, (self.folder / "members").glob("*.parquet")))
+            files = sorted(map(str, (self.folder / "members").glob("*")))
             if not files:
                 yield schema.empty_table()
                 return
@@ -247,12 +248,14 @@ def start_job(jobs: Path, audience: Audience, answer: dict[str, object], fields:
 
 
 def find_job(jobs: Path, audience: Audience) -> ExportJob | None:
-    """Return the audience's export that an earlier run left, or None."""
+    """Return the audience's export that an earlier run left, or None. What it had noted and not loaded is forgotten."""
     folder = _folder(jobs, audience)
     try:
         known = orjson.loads((folder / "job.json").read_bytes())
     except (FileNotFoundError, orjson.JSONDecodeError):
         return None
+    for noted in (folder / "members").glob(f"*{_NOTED}"):
+        noted.unlink()
     files = {name: ExportedFile(**file) for name, file in known.pop("files").items()}
     return ExportJob(audience, folder, _State(**known, files=files))
 

@@ -162,7 +162,6 @@ class Profiles:
         with closing(shredder.groups([event.path], skip=job.loaded_parts())) as groups:
             while group := await _whole(asyncio.to_thread(next, groups, None)):
                 self._report(group, job.audience.segment_id, job.audience.endpoint)
-                job.shredded(group.members, damaged=bool(group.corrupt))
                 self._post(group, _noting(job, group))
                 del group  # while the next one is awaited
                 await self._delivery.room()
@@ -237,6 +236,7 @@ def _as_failure(error: BrazeError | ProfilesNotReadError, endpoint: Endpoint) ->
 
 
 def _noting(job: ExportJob, group: Group) -> Callable[[], None]:
-    """What to do once `group` is in the warehouse; holds no rows."""
+    """Note whose profiles `group` has, and return what to do once it is in the warehouse; that holds no rows."""
+    noted = job.shredded(group.members, damaged=bool(group.corrupt))
     parts, files = group.parts, group.finished
-    return lambda: job.loaded(parts=parts, files=files)
+    return lambda: job.loaded(noted, parts=parts, files=files)
