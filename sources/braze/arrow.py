@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -28,6 +29,8 @@ ARROW_TYPES: dict[Type, pa.DataType] = {
     Type.DATE: pa.date32(),
     Type.TIMESTAMP: pa.timestamp("us", tz="UTC"),
 }
+ROWS_WORTH_A_GROUP = 100
+"""So many rows with the same fields are worth arrays of their own."""
 DELETED = "_deleted"
 """Marks the tombstone of a parent that has no child rows left; null in every row that is stored."""
 
@@ -38,20 +41,44 @@ def to_arrow(table: Table, rows: Sequence[Row], known: Mapping[str, Type]) -> pa
     `known` gives the types of discovered columns that the warehouse has already, so that a counter that was an
     integer yesterday is not guessed anew today.
     """
-    columns: dict[str, pa.Array] = {}
-    for name in _names(rows):
-        values = [row.get(name) for row in rows]
+    groups = _by_fields(rows)
+    types = _types(table, groups, known)
+    return pa.concat_tables([_uniform(table, group, types) for group in groups], promote_options="default")
+
+
+Columns = dict[str, Sequence[Any]]
+
+
+def _by_fields(rows: Sequence[Row]) -> list[Columns]:
+    """`rows` by column, those with the same fields together: a channel has a few of its table's many counters."""
+    groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[tuple(row)].append(row)
+    if len(groups) * ROWS_WORTH_A_GROUP <= len(rows):
+        return [
+            dict(zip(names, zip(*map(dict.values, some), strict=True), strict=True)) for names, some in groups.items()
+        ]
+    return [{name: [row.get(name) for row in rows] for name in dict.fromkeys(chain(*groups))}]
+
+
+def _types(table: Table, groups: Sequence[Columns], known: Mapping[str, Type]) -> dict[str, Type]:
+    """The type of each column; those without any value have none."""
+    types = {}
+    for name in dict.fromkeys(chain(*groups)):
         declared = table.column(name)
-        wanted = declared.type if declared else known.get(name) or infer(values)
+        found = declared.type if declared else known.get(name)
+        wanted = found or infer(chain(*(group.get(name, ()) for group in groups)))
         if wanted is not None:
-            columns.update(_convert(name, values, wanted))
+            types[name] = wanted
+    return types
+
+
+def _uniform(table: Table, group: Columns, types: Mapping[str, Type]) -> pa.Table:
+    columns: dict[str, pa.Array] = {}
+    for name, values in group.items():
+        if name in types:
+            columns.update(_convert(name, values, types[name]))
     return pa.table(columns, schema=pa.schema([_field(table, name, array) for name, array in columns.items()]))
-
-
-def _names(rows: Sequence[Row]) -> list[str]:
-    """The fields that any row has: those of the first in their order, then the others."""
-    first = dict.fromkeys(name for row in rows[:1] for name in row)
-    return [*first, *sorted(set().union(*rows).difference(first))]
 
 
 def empty(table: Table) -> pa.Table:
@@ -136,7 +163,7 @@ def _field(table: Table, name: str, array: pa.Array) -> pa.Field:
     return pa.field(name, array.type, nullable=name not in table.key)
 
 
-def _convert(name: str, values: list[Any], wanted: Type) -> dict[str, pa.Array]:
+def _convert(name: str, values: Sequence[Any], wanted: Type) -> dict[str, pa.Array]:
     """`values` as `{name: array}`, and as `{name__v_…: array}` for those that `wanted` cannot hold."""
     try:
         return {name: _array(values, wanted)}
@@ -153,7 +180,7 @@ def _convert(name: str, values: list[Any], wanted: Type) -> dict[str, pa.Array]:
     return columns
 
 
-def _array(values: list[Any], wanted: Type) -> pa.Array:
+def _array(values: Sequence[Any], wanted: Type) -> pa.Array:
     if wanted is Type.JSON:
         return pa.array([None if value is None else _json(value) for value in values], pa.string())
     if wanted is Type.TIMESTAMP:

@@ -26,6 +26,7 @@ _IDENTIFIER = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}|[0-9a-f]{16}|\d{5}")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NO_FIGURES = frozenset({"position", "number"})
 _ENVELOPE = frozenset({"message", "errors"})
+_Columns = tuple[tuple[str, str], ...] | None
 
 
 @dataclass
@@ -51,10 +52,21 @@ def click_key(key: str) -> tuple[str, int, str]:
     return (match[1], int(match[2]), match[3] or "-") if match else ("other", 0, key or "-")
 
 
-@lru_cache(maxsize=10_000)
-def _counter(key: str) -> str | None:
-    """The column of a message statistic, or None where it belongs into the click table."""
-    return None if _CLICK_KEY.match(key) else column_name(key)
+@lru_cache(maxsize=1_000)
+def _columns_of(keys: tuple[str, ...], skip: frozenset[str]) -> _Columns:
+    """The fields among `keys` that become columns, with the columns' names; None if all do under their own name.
+
+    Most objects have the keys of others, so that this is worked out once for thousands of them.
+    """
+    columns = tuple((key, name) for key in keys if key not in skip and (name := column_name(key)))
+    return None if columns == tuple(zip(keys, keys, strict=True)) else columns
+
+
+@lru_cache(maxsize=1_000)
+def _statistics(keys: tuple[str, ...]) -> tuple[_Columns, dict[str, tuple[str, int, str]]]:
+    """The fields of a message statistic that become columns, and by name those that become rows of clicks."""
+    clicks = {key: click_key(key) for key in keys if _CLICK_KEY.match(key) or not column_name(key)}
+    return _columns_of(keys, frozenset(clicks)), clicks
 
 
 def instant(value: str, zone: ZoneInfo) -> datetime:
@@ -71,11 +83,11 @@ def words(values: Any) -> list[str]:
 
 def _scalars(source: Answer, skip: frozenset[str] = frozenset()) -> Row:
     """The fields of `source` that become columns, by column name."""
-    row = {}
-    for key, value in source.items():
-        if key not in skip and (name := column_name(key)):
-            row[name] = value
-    return row
+    return {**_picked(source, _columns_of(tuple(source), skip))}
+
+
+def _picked(source: Answer, columns: _Columns) -> Answer:
+    return source if columns is None else {name: source[key] for key, name in columns}
 
 
 def _children(row_key: Row, column: str, values: Any) -> list[Row]:
@@ -289,17 +301,11 @@ def _message_rows(key: Row, messages: Any, active: "_Activity") -> tuple[list[Ro
     for channel, variations in channels:
         for position, statistics in enumerate(_listed(variations)):
             place = {**key, "channel": channel or "-", "position": position}
-            row: Row = {}
-            slides: dict[tuple[str, int, str], Any] = {}
-            for name, value in statistics.items():
-                column = _counter(name)
-                if column:
-                    row[column] = value
-                else:
-                    slides[click_key(name)] = value
-            row |= place
+            columns, click_keys = _statistics(tuple(statistics))
+            row = {**_picked(statistics, columns), **place}
             active.see(day, row)
             rows.append(row)
+            slides = {slide: statistics[key] for key, slide in click_keys.items()}
             clicks += [
                 {**place, "kind": kind, "number": number, "title": title, "clicks": value}
                 for (kind, number, title), value in slides.items()
@@ -339,12 +345,7 @@ def hourly_series(
 
 def without_expired(series: Series, before: date) -> Series:
     """`series` without the days before `before` that are all zero: that is how Braze answers what it has dropped."""
-    alive = {
-        row["date"]
-        for rows in series.rows.values()
-        for row in rows
-        if any(isinstance(value, int | float) and value > 0 for name, value in row.items() if name not in _NO_FIGURES)
-    }
+    alive = {row["date"] for rows in series.rows.values() for row in rows if has_figures(row)}
     kept = {
         table: [row for row in rows if row["date"] >= before or row["date"] in alive]
         for table, rows in series.rows.items()
@@ -371,6 +372,14 @@ def _day(source: Answer) -> date:
     return date.fromisoformat(source["time"][:10])
 
 
+def has_figures(row: Row) -> bool:
+    """Whether any figure of the row is above zero."""
+    for name, value in row.items():
+        if value and isinstance(value, int | float) and value > 0 and name not in _NO_FIGURES:
+            return True
+    return False
+
+
 class _Activity:
     """Remembers the last day on which any figure was above zero."""
 
@@ -380,7 +389,5 @@ class _Activity:
     def see(self, day: Any, row: Row) -> None:
         if self.last is not None and day <= self.last:
             return
-        for name, value in row.items():
-            if name not in _NO_FIGURES and isinstance(value, int | float) and value > 0:
-                self.last = day
-                return
+        if has_figures(row):
+            self.last = day
