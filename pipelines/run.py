@@ -28,8 +28,7 @@ from sources.braze.chunks import Chunk
 from sources.braze.export_files import open_bucket
 from sources.braze.extraction import USERS, Extraction
 from sources.braze.hints import descriptions, merge_keys
-from sources.braze.resource_state import cursors_from_state, failures_from_state
-from sources.braze.resources import exports_folder, failures, forget_backfill, learn, resources
+from sources.braze.resources import begin, exports_folder, failures, forget_backfill, resources
 from sources.braze.settings import resolve
 
 SOURCE = "braze"
@@ -53,10 +52,9 @@ def _run(job: Job, plan: bool, outcome: Outcome) -> int:
         extraction = Extraction(settings, job.client(settings), job.now, job.only, dry=plan, request=request)
         outcome.traffic, outcome.failures = extraction.run.client.traffic, extraction.failures
         state = pipeline.state.get("sources", {}).get(SOURCE, {})
-        if SOURCE in pipeline.schemas:
-            learn(extraction, pipeline.schemas[SOURCE])
+        schema = pipeline.schemas[SOURCE] if SOURCE in pipeline.schemas else dlt.Schema(SOURCE)
         with _stopping_cleanly(extraction):
-            extraction.start(names, cursors_from_state(state, extraction), failures_from_state(state))
+            begin(extraction, names, schema, state)
             _await_first_contact(extraction)
             if plan:
                 extraction.join()

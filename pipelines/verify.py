@@ -34,7 +34,7 @@ def run_verify(job: Job, sample: int | None, output: str, plan: bool = False) ->
         held = Held(dataset, calendar)
         if not any(held.has(name) for name in names):
             raise DestinationError("Nothing of what is to be verified has been loaded here yet: run braze-elt sync.")
-        api = Rereading(settings, open_client(settings), dry=plan)
+        api = Rereading(settings, open_client(settings), calendar.today, dry=plan)
         verification = Verification(held, api, sample)
         asyncio.run(_run(verification, api, names, job.log_format))
         if plan:

@@ -63,6 +63,8 @@ def test_a_declared_column_takes_any_value_and_a_variant_what_it_cannot_hold(kin
         (Type.BIGINT, 5, {"": 5}),
         (Type.BIGINT, 5.0, {"": 5}),
         (Type.BIGINT, "5", {"": 5}),
+        (Type.BIGINT, "5.0", {"": 5}),
+        (Type.BIGINT, "5.5", {"__v_text": "5.5"}),
         (Type.BIGINT, 5.5, {"__v_double": 5.5}),
         (Type.BIGINT, "many", {"__v_text": "many"}),
         (Type.BIGINT, 2**63, {"__v_text": str(2**63)}),

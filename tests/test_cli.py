@@ -262,6 +262,19 @@ def test_a_denied_endpoint_is_recorded_with_its_permission_and_the_rest_is_exact
     assert differences(warehouse, expected) == {}
 
 
+def test_details_that_are_denied_later_stay_in_the_warehouse(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    warehouse = Warehouse("duckdb", str(workplace / "warehouse.duckdb"))
+    with workspace(campaigns=3) as sandbox:
+        configure(monkeypatch, sandbox)
+        assert sync(select="campaigns") == 0
+        messages = rows_of(warehouse, "campaign_messages", "campaign_id", "message_variation_id")
+        assert messages
+        sandbox.set(denied=frozenset(["campaigns.details"]))
+        assert sync(select="campaigns") == 3
+    assert rows_of(warehouse, "campaign_messages", "campaign_id", "message_variation_id") == messages
+    assert all(created for (created,) in rows_of(warehouse, "campaigns", "created_at"))
+
+
 @pytest.mark.parametrize("permission", ["campaigns.list", "purchases.product_list", "segments.list"])
 def test_a_denied_list_costs_its_resources_and_nothing_else(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, permission: str

@@ -7,6 +7,7 @@ import logging
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ from sources.braze.endpoints import (
     EVENTS_DATA_SERIES,
     EXPORT_SEGMENT_CANCEL,
     KPI_DAU,
+    KPI_MAU,
     USERS_EXPORT_IDS,
     USERS_EXPORT_SEGMENT,
 )
@@ -351,6 +353,35 @@ def test_429_waits_for_retry_after() -> None:
     started = time.monotonic()
     ask(script(Reply(429, headers={"Retry-After": "1"}), OK), get_list)
     assert 1 <= time.monotonic() - started < 2
+
+
+def test_429_of_an_empty_pool_waits_for_the_reset_whatever_retry_after_says() -> None:
+    limited = Reply(429, {"message": "Rate limit exceeded"}, {**reset_in(1), "Retry-After": "1"})
+    _, client, server = ask(script(*[limited] * 2, OK), get_list)
+    assert time.time() >= float(limited.headers["X-RateLimit-Reset"])
+    assert client.traffic.refused == len(server.received) - 1 <= 2
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_failing_server_that_says_when_to_come_back_is_heard(status: int) -> None:
+    started = time.monotonic()
+    ask(script(Reply(status, headers={"Retry-After": "1"}), OK), get_list)
+    assert 1 <= time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_an_endpoint_that_was_denied_is_not_asked_again(status: int) -> None:
+    async def thrice(client: Client) -> None:
+        await client.get(KPI_DAU)
+        for _ in range(3):
+            with pytest.raises(PermissionDenied):
+                await client.get(KPI_MAU)
+
+    def answer(request: Received) -> Reply:
+        return Reply(status) if "mau" in request.path else OK
+
+    _, _, server = ask(answer, thrice)
+    assert Counter(request.path for request in server.received) == {"kpi/dau/data_series": 1, "kpi/mau/data_series": 1}
 
 
 def test_429_without_a_time_is_tried_again_a_limited_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,6 +89,7 @@ def test_every_figure_of_every_message_is_in_a_column_or_a_click_row(messages: d
         ("carousel_slide_2_Sale_click", ("carousel_slide", 2, "Sale")),
         ("carousel_slide_12_Été & Co._click", ("carousel_slide", 12, "Été & Co.")),
         ("carousel_slide_1__click", ("carousel_slide", 1, "-")),
+        ("carousel_slide_1_click", ("carousel_slide", 1, "-")),
         ("notif_button_1_Open\napp_click", ("notif_button", 1, "Open\napp")),
         ("notif_button_1_2_clicks", ("notif_button", 1, "2")),
         ("Some title", ("other", 0, "Some title")),
@@ -197,10 +198,40 @@ def test_series_of_one_table_are_joined_by_key_and_complete_only_on_days_that_al
     dau = flatten.flat_series("kpi_daily", {"data": [day_row(1, dau=2)]}, key, SPAN)
     joined = flatten.joined("kpi_daily", ("app_id", "date"), [mau, dau])
     assert joined.rows["kpi_daily"] == [
-        {"app_id": "*", "date": DAY, "mau": 9},
         {"app_id": "*", "date": DAY + timedelta(days=1), "mau": 8, "dau": 2},
     ]
     assert joined.days == {DAY + timedelta(days=1)}
+
+
+@pytest.mark.parametrize("keys", [("uniqueOpens", "unique_opens"), ("unique_opens", "uniqueOpens")])
+def test_of_two_spellings_of_one_column_that_of_the_column_counts_and_the_other_is_kept(keys: tuple[str, str]) -> None:
+    values = {"uniqueOpens": 9, "unique_opens": 1}
+    statistics = {key: values[key] for key in keys}
+    answer = {"data": [{"time": "2026-03-01", "messages": {"email": [statistics]}}]}
+    rows = flatten.message_series("campaign", answer, {"campaign_id": "c"}, SPAN).rows
+    assert [row["unique_opens"] for row in rows["campaign_message_daily"]] == [1]
+    (click,) = rows["campaign_message_click_daily"]
+    assert (click["kind"], click["title"], click["clicks"]) == ("other", "uniqueOpens", 9)
+
+
+def test_the_hour_that_clocks_repeat_counts_twice_also_without_an_offset() -> None:
+    day = date(2026, 10, 25)
+    texts = ["2026-10-25T01:00:00", "2026-10-25T02:00:00", "2026-10-25T02:00:00", "2026-10-25T03:00:00"]
+    answer = {"data": [{"time": text, "count": count} for count, text in enumerate(texts)]}
+    series = flatten.hourly_series("event_hourly", answer, {"event": "e"}, Span(day, day), BERLIN)
+    first = datetime(2026, 10, 24, 23, tzinfo=UTC)
+    assert [(row["hour"], row["count"]) for row in series.rows["event_hourly"]] == [
+        (first + timedelta(hours=count), count) for count in range(4)
+    ]
+
+
+def test_a_day_whose_last_hours_are_missing_is_not_complete() -> None:
+    days = Span(date(2026, 3, 1), date(2026, 3, 2))
+    hours = [datetime(2026, 3, 1, tzinfo=UTC) + timedelta(hours=hour) for hour in range(34)]
+    answer = {"data": [{"time": hour.isoformat(), "count": 1} for hour in hours]}
+    series = flatten.hourly_series("event_hourly", answer, {"event": "e"}, days, ZoneInfo("UTC"))
+    assert series.days == {date(2026, 3, 1)}
+    assert len(series.rows["event_hourly"]) == 34
 
 
 def test_hours_are_instants_and_belong_to_the_workspaces_day() -> None:

@@ -53,8 +53,10 @@ class Failure(Exception):
     """An attempt that brought no usable answer.
 
     `status` is None if there was no answer; `sent` is False if the request surely never left; `again` says
-    whether the same request may be sent once more.
+    whether the same request may be sent once more, `retry_after` after how many seconds at the earliest.
     """
+
+    retry_after = 0.0
 
     def __init__(self, detail: str, *, status: int | None = None, sent: bool = True, again: bool = True) -> None:
         super().__init__(detail)

@@ -241,9 +241,16 @@ def _coerce(value: Any, wanted: Type) -> Any:
 
 
 def _to_bigint(value: Any) -> int | None:
-    number = int(value)
-    exact = isinstance(value, str) or number == value
-    return number if exact and -(2**63) <= number < 2**63 else None
+    given = _number(value) if isinstance(value, str) else value
+    number = int(given)
+    return number if number == given and -(2**63) <= number < 2**63 else None
+
+
+def _number(text: str) -> int | float:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
 
 
 def _to_bool(value: Any) -> bool | None:

@@ -14,8 +14,8 @@ from sources.braze.flatten import Answer, Row, Series
 from sources.braze.parcels import Parcel
 from sources.braze.planning import rests
 from sources.braze.run import Run
-from sources.braze.series import CANVAS_SUMMARY, Gaps, Part, SeriesSpec, documented_shape
-from sources.braze.windows import ONE_DAY, Span, local_day, midnight
+from sources.braze.series import CANVAS_SUMMARY, Part, SeriesSpec, documented_shape
+from sources.braze.windows import ONE_DAY, Span, local_day
 
 
 @dataclass
@@ -40,6 +40,8 @@ class SeriesAsker:
         """Ask for every day that is due, post the rows, and record what fails."""
         run, spec, entity = self._run, self._spec, self._entity
         run.record.asked[spec.resource].add(entity.id)
+        if not self._parts():
+            return
         failed = run.record.open_failures.days(spec.resource, entity.id)
         if not failed and rests(run.calendar, spec, entity, self._cursors):
             return
@@ -55,23 +57,28 @@ class SeriesAsker:
         run.record.progress[spec.resource].known += len(spans) * len(parts)
         if run.dry:
             if spec is CANVAS_SUMMARY and spans:
-                run.plan_reading()
+                run.ending_day.plan(run.planned)
             for part in parts:
                 run.planned[part.endpoint.path] += len(spans)
                 run.planned_days[part.endpoint.path] += sum(len(span) for span in spans)
             return
         results = await asyncio.gather(*(self._request(span, cursor) for span in spans))
-        self._conclude(spans, results, [spec.cursor(entity.id, part) for part in parts])
+        self._conclude(spans, results)
 
-    def _conclude(self, spans: Sequence[Span], results: Sequence[Series | None], names: Sequence[str]) -> None:
+    def _conclude(self, spans: Sequence[Span], results: Sequence[Series | None]) -> None:
         """Post what only all answers together say: whether the figures have stopped, and where they begin."""
         run, spec = self._run, self._spec
+        names = [spec.cursor(self._entity.id, part) for part in self._parts()]
         if spec.dormant and results and all(result is not None for result in results):
             latest = max((result.last_active for result in results if result and result.last_active), default=None)
             quiet = latest is None or latest <= run.calendar.settled
             run.post(spec.resource, Parcel(quiet=[(name, quiet) for name in names]))
-        if spec.gaps is Gaps.LEADING and (before := _before_the_first_day(spans, results)):
-            run.post(spec.resource, Parcel(reached=[(name, span) for name in names for span in before]))
+        if spec.may_begin_late(self._entity.begins):
+            before, holes = _late_beginnings(spans, results, run.calendar.yesterday)
+            if before:
+                run.post(spec.resource, Parcel(reached=[(name, span) for name in names for span in before]))
+            for span in holes:
+                run.record.fail_absent(spec.resource, self._entity.id, span, spec.parts[0].endpoint)
 
     def _parts(self) -> list[Part]:
         return [part for part in self._spec.parts if part.endpoint not in self._run.record.denied]
@@ -121,27 +128,30 @@ class SeriesAsker:
         """The answer for `span`, asked for again once if closed days are missing, and the days still missing then."""
         calendar = self._run.calendar
         begun = cursor if cursor and cursor >= calendar.floor(self._entity) else None
+        late = self._spec.may_begin_late(self._entity.begins)
         answered = await self._answer(span)
-        absent = self._spec.absent(span, answered.series, calendar.yesterday, begun)
+        absent = self._spec.absent(span, answered.series, calendar.yesterday, begun, late)
         if absent and not self._run.record.standstills[self._spec.resource].is_general(absent):
             answered = await self._answer(span)
-            absent = self._spec.absent(span, answered.series, calendar.yesterday, begun)
+            absent = self._spec.absent(span, answered.series, calendar.yesterday, begun, late)
         return answered, absent
 
     def _deliver(self, span: Span, answered: Answered, absent: Span | None) -> None:
-        calendar = self._run.calendar
-        last = min(span.last, calendar.yesterday)
+        calendar, days = self._run.calendar, answered.series.days
+        first, last = span.first, min(span.last, calendar.yesterday)
         if absent:
             last = absent.first - ONE_DAY
-        elif not answered.series.days:
-            last = span.first - ONE_DAY
+        elif not days:
+            last = first - ONE_DAY
+        if days and self._spec.may_begin_late(self._entity.begins):
+            first = min(days)
         parcel = Parcel(plain=answered.series.rows, parents=answered.parents)
         floor = calendar.floor(self._entity)
         for part in self._parts():
             name = self._spec.cursor(self._entity.id, part)
             parcel.started.append((name, floor))
-            if last >= span.first:
-                parcel.reached.append((name, Span(span.first, last)))
+            if last >= first:
+                parcel.reached.append((name, Span(first, last)))
         self._run.post(self._spec.resource, parcel)
 
     async def _answer(self, span: Span) -> Answered:
@@ -150,7 +160,8 @@ class SeriesAsker:
             answered: Answered = await self._ask(self._spec.parts[0], span, self._answered)
             return answered
         answers = await asyncio.gather(
-            *(self._ask(part, span, lambda series: series) for part in self._parts()), return_exceptions=True
+            *(self._ask(part, span, lambda series: series) for part in self._parts() or self._spec.parts),
+            return_exceptions=True,
         )
         for answer in answers:
             if isinstance(answer, PermissionDenied | InvalidKey):
@@ -183,8 +194,8 @@ class SeriesAsker:
                 return conclude(part.flatten(answer, entity.key, span, zone))
 
         parameters = self._spec.parameters(part, entity.parameters, span, zone)
-        if self._spec is CANVAS_SUMMARY and await self._run.ending_day_counts(entity.id):
-            parameters["ending_at"] = midnight(span.last, zone).isoformat()
+        if self._spec is CANVAS_SUMMARY:
+            parameters["ending_at"] = await self._run.ending_day.after(span.last, entity.id)
         try:
             return await self._run.get(part.endpoint, parameters, then=read, lane=self._lane)
         finally:
@@ -194,6 +205,8 @@ class SeriesAsker:
         if self._spec.retention_days:
             kept_since = self._run.calendar.today - timedelta(days=self._spec.retention_days)
             series = flatten.without_expired(series, kept_since)
+            if series.last_active is None and self._cursor():
+                series = Series({})  # what was loaded has expired since, or nothing has happened yet
         if self._spec is CANVAS_SUMMARY:
             keys = ("canvas_id", "start_date", "end_date")
             parents = [{name: row[name] for name in keys} for row in series.rows["canvas_summary"]]
@@ -202,11 +215,25 @@ class SeriesAsker:
         return Answered(series, parents)
 
 
-def _before_the_first_day(spans: Sequence[Span], results: Sequence[Series | None]) -> list[Span]:
-    """The `spans` whose answers are empty because they end before the first day that any of them has."""
-    first = min((min(result.days) for result in results if result and result.days), default=date.min)
-    return [
-        span
-        for span, result in zip(spans, results, strict=True)
-        if result is not None and not result.days and span.last < first
-    ]
+def _late_beginnings(
+    spans: Sequence[Span], results: Sequence[Series | None], through: date
+) -> tuple[list[Span], list[Span]]:
+    """The closed days, up to `through`, that the answers for `spans` (oldest first) lack at their beginning.
+
+    Those before the first day that any answer has, and those after it, which are holes. What an answer lacks that
+    follows one that failed may be either, and is left for the next run.
+    """
+    before, holes = [], []
+    begun = failed = False
+    for span, result in zip(spans, results, strict=True):
+        if result is None:
+            failed = True
+            continue
+        first = min(result.days, default=None)
+        gap = Span(span.first, min(first - ONE_DAY if first else span.last, through))
+        if len(gap) and begun:
+            holes.append(gap)
+        elif len(gap) and not failed:
+            before.append(gap)
+        begun = begun or first is not None
+    return (before if begun else []), holes

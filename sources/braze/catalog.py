@@ -11,7 +11,7 @@ from typing import Any
 
 from sources.braze import endpoints, flatten
 from sources.braze.endpoints import Endpoint
-from sources.braze.errors import BadAnswer, InvalidKey, NotAvailable, PermissionDenied
+from sources.braze.errors import BadAnswer, BrazeError, InvalidKey, NotAvailable, PermissionDenied
 from sources.braze.flatten import Answer, Row, Rows
 from sources.braze.model import ALL
 from sources.braze.settings import Settings
@@ -66,21 +66,26 @@ class Catalog:
         """The entity to ask figures for, or None if it can have none."""
         if self.skip(listed, details):
             return None
-        begins = next((details[name] for name in self.begins if details.get(name)), None)
+        begins = next(filter(None, (_day(details.get(name), settings) for name in self.begins)), None)
         last_active = details.get(self.last_active) if self.last_active else None
         edited = details.get("updated_at")
         return Entity(
             id=listed["id"],
             key={self.parameter: listed["id"]},
             parameters={self.parameter: listed["id"]},
-            begins=_day(begins, settings),
+            begins=begins,
             last_active=_day(last_active, settings),
             edited=flatten.instant(edited, settings.zone) if edited else None,
         )
 
 
+BRAZE_BEGAN = 2011
+"""What claims to be from an earlier year is a placeholder for no date at all."""
+
+
 def _day(value: Any, settings: Settings) -> date | None:
-    return local_day(flatten.instant(value, settings.zone), settings.zone) if value else None
+    moment = flatten.instant(value, settings.zone) if value else None
+    return local_day(moment, settings.zone) if moment and moment.year >= BRAZE_BEGAN else None
 
 
 ARCHIVED_TOO = {"include_archived": True}
@@ -145,8 +150,8 @@ def entries(answer: Answer, items: str, endpoint: Endpoint) -> list[Any]:
 
 
 def named(found: Iterable[Any], name: str) -> list[Answer]:
-    """The objects among `found` that have a `name`, the last one of each."""
-    objects = [entry for entry in found if isinstance(entry, Mapping) and entry.get(name)]
+    """The objects among `found` that have a `name`, as text, the last one of each."""
+    objects = [{**entry, name: str(entry[name])} for entry in found if isinstance(entry, Mapping) and entry.get(name)]
     return list({entry[name]: entry for entry in objects}.values())
 
 
@@ -185,17 +190,33 @@ async def names(get: Get, endpoint: Endpoint, items: str, page_size: int | None)
         page += 1
 
 
-async def event_pages(get: Get, get_page: Get) -> AsyncIterator[list[Answer]]:
-    """Pages of `GET /events`; keys made before that endpoint existed fall back to the names of `events/list`."""
+@dataclass(frozen=True)
+class EventPage:
+    """Some custom events; bare names, without anything else known of them, if `denial` is set."""
+
+    entries: list[Answer]
+    denial: BrazeError | None = None
+
+
+async def event_pages(get: Get, get_page: Get) -> AsyncIterator[EventPage]:
+    """Pages of `GET /events`, each event once: pages shift while events are added.
+
+    Keys made before that endpoint existed fall back to the names of `events/list`.
+    """
+    seen: set[str] = set()
+    cursors: set[str | None] = {None}
     cursor: str | None = None
     try:
         while True:
             answer, cursor = await get_page(endpoints.EVENTS, {"cursor": cursor})
-            page = named(entries(answer, "events", endpoints.EVENTS), "name")
-            if page:
-                yield page
-            if not cursor:
+            found = named(entries(answer, "events", endpoints.EVENTS), "name")
+            fresh = [entry for entry in found if entry["name"] not in seen]
+            seen.update(entry["name"] for entry in fresh)
+            if fresh:
+                yield EventPage(fresh)
+            if cursor in cursors:
                 return
-    except (PermissionDenied, NotAvailable, InvalidKey):
+            cursors.add(cursor)
+    except (PermissionDenied, NotAvailable, InvalidKey) as error:
         async for bare in names(get, endpoints.EVENTS_LIST, "events", 250):
-            yield [{"name": name} for name in bare]
+            yield EventPage([{"name": name} for name in bare if name not in seen], error)

@@ -37,7 +37,16 @@ from sources.braze.answers import (
     shown,
 )
 from sources.braze.endpoints import Endpoint
-from sources.braze.errors import BadAnswer, BrazeError, ConfigurationError, ExportRunning, Stopped, Unreachable
+from sources.braze.errors import (
+    BadAnswer,
+    BrazeError,
+    ConfigurationError,
+    ExportRunning,
+    InvalidKey,
+    PermissionDenied,
+    Stopped,
+    Unreachable,
+)
 from sources.braze.lanes import aside
 from sources.braze.rate_limits import RateLimits
 
@@ -50,6 +59,8 @@ ATTEMPTS = 6
 FIRST_ATTEMPTS = 3
 """Attempts to connect to a host that has never answered: then rather the setting is wrong."""
 LONGEST_PAUSE = 30.0
+LONGEST_RETRY_AFTER = 300.0
+"""Seconds of pause that a failing server is granted at most; what needs longer is left for the next run."""
 REFUSALS = 20
 """429s in a row after which a request is given up."""
 
@@ -133,6 +144,7 @@ class Client:
             self._session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=concurrency))
         self._environment = self._session.merge_environment_settings(base_url, {}, None, None, None)
         self._answered = False
+        self._denied: dict[Endpoint, BrazeError] = {}
         self._stopped = asyncio.Event()
         self.traffic = Traffic(self._limits)
 
@@ -162,7 +174,8 @@ class Client:
         """Return the answer to a GET: the JSON object, or what `then` makes of it in the worker thread.
 
         Parameters that are None are left out. The held `lane` is given up during back-off and rate-limit
-        waits. Raises the exceptions of `sources.braze.errors`, and whatever `then` raises.
+        waits. Raises the exceptions of `sources.braze.errors`, and whatever `then` raises. An endpoint that was
+        denied once is not asked again: its error is raised anew.
         """
         return await self._call(replace(self._query(endpoint, params), then=then, lane=lane))
 
@@ -244,10 +257,12 @@ class Client:
     def _pause(self, state: RetryCallState) -> float:
         if self._at_first_contact(state):
             return self._backoff * state.attempt_number
-        return wait_random_exponential(multiplier=self._backoff, max=LONGEST_PAUSE)(state)
+        failure = _failure(state)
+        asked_for = failure.retry_after if isinstance(failure, Failure) else 0.0
+        return max(asked_for, wait_random_exponential(multiplier=self._backoff, max=LONGEST_PAUSE)(state))
 
     def _at_first_contact(self, state: RetryCallState) -> bool:
-        failure = state.outcome and state.outcome.exception()
+        failure = _failure(state)
         return not self._answered and isinstance(failure, Failure) and not failure.sent
 
     async def _sleep_aside(self, lane: asyncio.Semaphore | None, seconds: float) -> None:
@@ -267,6 +282,7 @@ class Client:
 
     async def _attempt(self, call: _Call) -> Any:
         for _ in range(REFUSALS):
+            self._may_leave(call.question.endpoint)
             await self._limits.admit(call.question.endpoint.bucket, call.lane)
             answer = await self._send(call)
             if answer.status != HTTPStatus.TOO_MANY_REQUESTS:
@@ -276,23 +292,30 @@ class Client:
 
     async def _send(self, call: _Call) -> Answer:
         """Send an admitted request once and tell the rate limits about it."""
-        endpoint, answer = call.question.endpoint, None
+        endpoint, answer, sent_at = call.question.endpoint, None, None
         try:
             async with self._handed_over:
                 if self.room and not self._stopped.is_set():
                     await self.room()
-                if self._stopped.is_set():
-                    raise Stopped
+                self._may_leave(endpoint)
                 sent_at = self._clock()
                 answer = await self._hand_over(call)
         except requests.RequestException as error:
             raise network_failure(call.question, error) from None
         finally:
-            if answer is None:
+            if sent_at is None:
+                self._limits.unsent(endpoint.bucket)
+            elif answer is None:
                 self._limits.lost(endpoint.bucket)
         self._answered = True
         self._observe(call.question, answer, sent_at)
         return answer
+
+    def _may_leave(self, endpoint: Endpoint) -> None:
+        if self._stopped.is_set():
+            raise Stopped
+        if denial := self._denied.get(endpoint):
+            raise denial
 
     async def _hand_over(self, call: _Call) -> Answer:
         self.traffic.requests += 1
@@ -342,6 +365,10 @@ class Client:
 
     def _result(self, question: Question, answer: Answer) -> Any:
         error = problem(question, answer, anything_succeeded=self.traffic.succeeded > 0)
+        if isinstance(error, PermissionDenied | InvalidKey):
+            self._denied[question.endpoint] = error
+        if isinstance(error, Failure):
+            error.retry_after = min(self._limits.retry_after(answer.headers), LONGEST_RETRY_AFTER)
         if error:
             raise error
         self.traffic.succeeded += 1
@@ -353,6 +380,10 @@ class Client:
         if answer.crash:
             raise answer.crash
         return answer.result
+
+
+def _failure(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
 
 
 def _next_cursor(response: requests.Response) -> str | None:

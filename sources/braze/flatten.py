@@ -8,8 +8,9 @@ their name and become columns, unknown channels are rows like any other, keys th
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -20,7 +21,7 @@ Answer = Mapping[str, Any]
 Row = dict[str, Any]
 Rows = dict[str, list[Row]]
 
-_CLICK_KEY = re.compile(r"^([a-z][a-z_]*?)_(\d+)_(.*)_clicks?$", re.DOTALL)
+_CLICK_KEY = re.compile(r"^([a-z][a-z_]*?)_(\d+)(?:_(.*))?_clicks?$", re.DOTALL)
 _COLUMN_NAME = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
 _IDENTIFIER = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}|[0-9a-f]{16}|\d{5}")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -56,17 +57,24 @@ def click_key(key: str) -> tuple[str, int, str]:
 def _columns_of(keys: tuple[str, ...], skip: frozenset[str]) -> _Columns:
     """The fields among `keys` that become columns, with the columns' names; None if all do under their own name.
 
-    Most objects have the keys of others, so that this is worked out once for thousands of them.
+    Of two spellings of one column that of the column counts. Most objects have the keys of others, so that this is
+    worked out once for thousands of them.
     """
-    columns = tuple((key, name) for key in keys if key not in skip and (name := column_name(key)))
+    chosen: dict[str, str] = {}
+    for key in keys:
+        name = None if key in skip else column_name(key)
+        if name and (name == key or name not in chosen):
+            chosen[name] = key
+    columns = tuple((key, name) for name, key in chosen.items())
     return None if columns == tuple(zip(keys, keys, strict=True)) else columns
 
 
 @lru_cache(maxsize=1_000)
 def _statistics(keys: tuple[str, ...]) -> tuple[_Columns, dict[str, tuple[str, int, str]]]:
     """The fields of a message statistic that become columns, and by name those that become rows of clicks."""
-    clicks = {key: click_key(key) for key in keys if _CLICK_KEY.match(key) or not column_name(key)}
-    return _columns_of(keys, frozenset(clicks)), clicks
+    columns = _columns_of(keys, frozenset(filter(_CLICK_KEY.match, keys)))
+    named = keys if columns is None else {key for key, _ in columns}
+    return columns, {key: click_key(key) for key in keys if key not in named}
 
 
 def instant(value: str, zone: ZoneInfo) -> datetime:
@@ -246,10 +254,15 @@ def canvas_series(answer: Answer, key: Row, span: Span) -> Series:
 
 
 def canvas_summary(answer: Answer, key: Row, span: Span) -> Series:
-    """`canvas/data_summary` → the four `canvas_…_summary` tables; one window, the whole of `span`."""
+    """`canvas/data_summary` → the five `canvas_…_summary` tables; one window, the whole of `span`.
+
+    Raises `KeyError` or `TypeError` for an answer without totals: it would say that there are none.
+    """
     window = {**key, "start_date": span.first, "end_date": span.last}
+    if not isinstance(answer["data"]["total_stats"], Mapping):
+        raise TypeError("`total_stats` is no object")
     active = _Activity()
-    statistics = _canvas_statistics("summary", answer.get("data") or {}, window, active)
+    statistics = _canvas_statistics("summary", answer["data"], window, active)
     return Series(_merged(_canvas_tables("summary"), [statistics]), set(span.days()), active.last)
 
 
@@ -338,9 +351,21 @@ def hourly_series(
     rows: dict[datetime, Row] = {}
     for source in answer.get("data") or ():
         hour = instant(source["time"], zone)
+        if hour.tzinfo is zone and hour.astimezone(UTC) in rows:
+            hour = hour.replace(fold=1)  # without an offset the hour that clocks repeat comes twice
+        hour = hour.astimezone(UTC)
         if hour.astimezone(zone).date() in span:
             rows[hour] = {**_renamed(_scalars(source, frozenset({"time"})), rename), **key, "hour": hour}
-    return Series({table: list(rows.values())}, {hour.astimezone(zone).date() for hour in rows})
+    return Series({table: list(rows.values())}, _complete_days(rows, zone))
+
+
+def _complete_days(hours: Iterable[datetime], zone: ZoneInfo) -> set[date]:
+    """The days of `hours` (UTC); the newest counts if its last hour is there, since the answer may end within it."""
+    days = {hour.astimezone(zone).date() for hour in hours}
+    newest = max(hours, default=None)
+    if newest and (newest + timedelta(hours=1)).astimezone(zone).date() in days:
+        days.remove(newest.astimezone(zone).date())
+    return days
 
 
 def without_expired(series: Series, before: date) -> Series:
@@ -354,14 +379,18 @@ def without_expired(series: Series, before: date) -> Series:
 
 
 def joined(table: str, keys: tuple[str, ...], parts: Iterable[Series]) -> Series:
-    """Series of one table that each hold some of its columns → one series; its days are those that all parts have."""
+    """Series of one table that each hold some of its columns → one series.
+
+    Its rows and days are those that all parts have: a row that lacks a part would replace one that has it.
+    """
     parts = list(parts)
-    rows: dict[tuple[Any, ...], Row] = {}
-    for part in parts:
-        for row in part.rows[table]:
-            rows.setdefault(tuple(row[key] for key in keys), {}).update(row)
+    found: list[dict[tuple[Any, ...], Row]] = [
+        {tuple(row[key] for key in keys): row for row in part.rows[table]} for part in parts
+    ]
+    common = [name for name in found[0] if all(name in rows for rows in found)]
+    joint = [dict(chain(*(rows[name].items() for rows in found))) for name in common]
     active = max((part.last_active for part in parts if part.last_active), default=None)
-    return Series({table: list(rows.values())}, set.intersection(*(part.days for part in parts)), active)
+    return Series({table: joint}, set.intersection(*(part.days for part in parts)), active)
 
 
 def _renamed(row: Row, rename: Mapping[str, str] | None) -> Row:

@@ -14,10 +14,15 @@ from sources.braze.tables import TABLES
 
 @dataclass
 class Known:
-    """What the warehouse is known to have: types of discovered columns by table, and the tables that hold rows."""
+    """What the warehouse is known to have.
+
+    `types` of discovered columns by table, the tables that are `filled`, and the catalogs that are `detailed`: more
+    is known of their entities than the list tells.
+    """
 
     types: dict[str, dict[str, Type]] = field(default_factory=lambda: defaultdict(dict))
     filled: set[str] = field(default_factory=set)
+    detailed: set[str] = field(default_factory=set)
 
 
 def pack(rows: Rows, parents: Sequence[Row], known: Known) -> dict[str, pa.Table]:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from sources.braze.catalog import Entity
 from sources.braze.cursors import RECHECK_DAYS, Cursors, entity_hash
-from sources.braze.series import CANVAS_SUMMARY, SeriesSpec, summary_blocks
+from sources.braze.series import CANVAS_SUMMARY, SUMMARY_DAYS, SeriesSpec, summary_blocks
 from sources.braze.windows import ONE_DAY, Span, local_day, windows
 
 WORKSPACE_HISTORY = timedelta(days=730)
@@ -80,8 +80,8 @@ class Calendar:
             for request in windows(span, spec.days_per_request, floor if place == newest == 0 else None)
         ]
 
-    def rests(self, entity: Entity, cursor: date | None, quiet: bool) -> bool:
-        """Whether a dormant `entity` need not be asked this run.
+    def rests(self, entity: Entity, cursor: date | None, quiet: bool, behind: int = 0) -> bool:
+        """Whether a dormant `entity` need not be asked this run; its cursor may be `behind` by so many days.
 
         It rests while nothing was sent for longer than the lookback, all its figures were zero when it was last
         asked, and nobody edited it since; a seventh of the resting is asked each day, so that each is seen weekly.
@@ -93,14 +93,15 @@ class Calendar:
         if entity.edited and local_day(entity.edited, self.zone) > cursor:
             return False
         turn = int.from_bytes(entity_hash(entity.id), "big") % RECHECK_DAYS
-        overdue = (self.today - cursor).days > RECHECK_DAYS
+        overdue = (self.today - cursor).days > RECHECK_DAYS + behind
         return not overdue and self.today.toordinal() % RECHECK_DAYS != turn
 
 
 def rests(calendar: Calendar, spec: SeriesSpec, entity: Entity, cursors: Cursors) -> bool:
     """Whether `spec` need not be asked for `entity` this run (see `Calendar.rests`)."""
     name = spec.cursor(entity.id, spec.parts[0])
-    return spec.dormant and calendar.rests(entity, cursors.get(name), cursors.is_quiet(name))
+    behind = SUMMARY_DAYS if spec is CANVAS_SUMMARY else 0
+    return spec.dormant and calendar.rests(entity, cursors.get(name), cursors.is_quiet(name), behind)
 
 
 def _union(spans: Iterable[Span]) -> list[Span]:

@@ -134,6 +134,10 @@ class Pool:
         if self.window:
             self.window.spendable -= 1
 
+    def unsent(self) -> None:
+        """Take in that an admitted request never left."""
+        self.in_flight -= 1
+
     def refused(self, reading: Reading, sent_at: float, now: float, local: float) -> None:
         """Take in a 429; requests sent before the last refusal was known are part of the same refusal."""
         self.in_flight -= 1
@@ -142,12 +146,14 @@ class Pool:
             self.refusals += 1
             self.refused_at = local
         self.ceiling = self.in_flight + PROBES
+        empty = reading.reset is not None and reading.reset > now and not reading.remaining
         if reading.retry_at:
             self.paused_until = max(self.paused_until, reading.retry_at)
-        elif reading.reset and reading.reset > now and not reading.remaining:
-            self._learn(Reading(reading.limit, 0, reading.reset), now)
-        elif not again:
+            empty = empty and reading.remaining is not None
+        elif not (empty or again):
             self.paused_until = now + self._backoff()
+        if empty:
+            self._learn(Reading(reading.limit, 0, reading.reset), now)
 
     def _backoff(self) -> float:
         longest = min(LONGEST_BACKOFF, math.ldexp(self.backoff, min(self.refusals - 1, 10)))
@@ -208,7 +214,7 @@ class RateLimits:
         """Return once a request to `bucket` may go out, first come first served.
 
         The held `lane` is given up while waiting. Every admission must be followed by one call of `observe`,
-        `refuse` or `lost`. Raises `Stopped` after `stop`.
+        `refuse`, `lost` or `unsent`. Raises `Stopped` after `stop`.
         """
         pool = self._pool(bucket)
         if not (self._stopped or pool.queue.locked()) and pool.take(self._server.now()):
@@ -234,15 +240,27 @@ class RateLimits:
         pool.answered(read_headers(headers, now), sent_at, now)
 
     def refuse(self, bucket: Bucket, headers: Mapping[str, str], sent_at: float) -> None:
-        """Take in a 429: the bucket rests until `Retry-After`, its reset, or for a growing pause."""
+        """Take in a 429: the bucket rests until `Retry-After`, its reset if it is empty, or for a growing pause."""
         pool, now = self._received(bucket, headers, sent_at)
         pool.refused(read_headers(headers, now), sent_at, now, self._clock())
 
+    def unsent(self, bucket: Bucket) -> None:
+        """Take in that an admitted request was not sent."""
+        pool = self._pool(bucket)
+        pool.unsent()
+        pool.changed.set()
+
     def lost(self, bucket: Bucket) -> None:
-        """Take in that an admitted request was not sent or got no answer."""
+        """Take in that a request was sent and got no answer."""
         pool = self._pool(bucket)
         pool.lost()
         pool.changed.set()
+
+    def retry_after(self, headers: Mapping[str, str]) -> float:
+        """The seconds for which an answer's `Retry-After` asks; 0 if it has none."""
+        now = self._server.now()
+        retry_at = read_headers(headers, now).retry_at
+        return retry_at - now if retry_at else 0.0
 
     def has_allowance(self, bucket: Bucket, headers: Mapping[str, str]) -> bool:
         """Say whether the pool was not empty when the answer with these headers was given."""

@@ -3,17 +3,19 @@
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from sources.braze import endpoints, flatten
 from sources.braze.catalog import Catalog, Entity, event_pages, listed, names
 from sources.braze.client import Client
 from sources.braze.comparison import typed
+from sources.braze.ending_at import EndingDay
 from sources.braze.endpoints import Endpoint
 from sources.braze.errors import BadAnswer, InvalidKey, PermissionDenied
 from sources.braze.flatten import Answer, Rows, Series
 from sources.braze.record import Progress
-from sources.braze.series import Part, SeriesSpec, documented_shape
+from sources.braze.series import CANVAS_SUMMARY, Part, SeriesSpec, documented_shape
 from sources.braze.settings import Settings
 from sources.braze.tables import TABLES
 from sources.braze.windows import Span
@@ -31,18 +33,18 @@ class Reread:
 class Rereading:
     """Asks the API again and counts what it asks (`planned`, requests by path, and `planned_days`).
 
-    A `dry` one reads the lists only: details and series are counted and come back as None. What a key may not use
-    is asked once. All methods raise the exceptions of `sources.braze.errors`.
+    A `dry` one reads the lists only: details and series are counted and come back as None. All methods raise the
+    exceptions of `sources.braze.errors`.
     """
 
-    def __init__(self, settings: Settings, client: Client, dry: bool = False) -> None:
+    def __init__(self, settings: Settings, client: Client, today: date, dry: bool = False) -> None:
         self.settings = settings
         self.client = client
         self.dry = dry
         self.planned: Counter[str] = Counter()
         self.planned_days: Counter[str] = Counter()
         self.progress: dict[str, Progress] = defaultdict(Progress)
-        self._denied: dict[Endpoint, PermissionDenied] = {}
+        self._ending_day = EndingDay(self._get, settings.zone, today)
 
     async def entries(self, catalog: Catalog) -> list[Answer]:
         """Everything that the list endpoint of `catalog` lists."""
@@ -50,7 +52,7 @@ class Rereading:
 
     async def events(self) -> list[Answer]:
         """Every custom event, as `GET /events` describes it."""
-        return [entry async for page in event_pages(self._get, self._get_page) for entry in page]
+        return [entry async for page in event_pages(self._get, self._get_page) for entry in page.entries]
 
     async def products(self) -> list[str]:
         """The names of all products."""
@@ -97,8 +99,12 @@ class Rereading:
         if self.dry:
             self.planned[part.endpoint.path] += 1
             self.planned_days[part.endpoint.path] += len(span)
+            if spec is CANVAS_SUMMARY:
+                self._ending_day.plan(self.planned)
             return None
         parameters = spec.parameters(part, entity.parameters, span, self.settings.zone)
+        if spec is CANVAS_SUMMARY:
+            parameters["ending_at"] = await self._ending_day.after(span.last, entity.id)
 
         def read(answer: Answer) -> Series:
             with documented_shape(part.endpoint, entity.id):
@@ -116,19 +122,13 @@ class Rereading:
             progress.done += 1
 
     async def _get(self, endpoint: Endpoint, parameters: Mapping[str, Any], **options: Any) -> Any:
-        if endpoint in self._denied:
-            raise self._denied[endpoint]
         self.planned[endpoint.path] += 1
         try:
             return await self.client.get(endpoint, parameters, **options)
-        except PermissionDenied as error:
-            self._denied[endpoint] = error
-            raise
         except InvalidKey as error:
             if not self.client.traffic.succeeded:
                 raise
-            self._denied[endpoint] = PermissionDenied(endpoint, 401, error.detail)
-            raise self._denied[endpoint] from None
+            raise PermissionDenied(endpoint, 401, error.detail) from None
 
     async def _get_page(self, endpoint: Endpoint, parameters: Mapping[str, Any]) -> Any:
         self.planned[endpoint.path] += 1

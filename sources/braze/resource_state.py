@@ -1,4 +1,4 @@
-"""What is kept between runs in the state of dlt's resources: cursors by resource, and failures that are open."""
+"""What is kept between runs in the state of dlt's resources: cursors, failures that are open, what has details."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from sources.braze.failures import Failure, OpenFailures
 
 FAILURES = "sync_failures"
 ZONE = "time_zone"
+DETAILED = "detailed"
 
 
 def cursors_from_state(state: Any, extraction: Extraction) -> dict[str, Cursors]:
@@ -21,6 +22,11 @@ def cursors_from_state(state: Any, extraction: Extraction) -> dict[str, Cursors]
         for name, resource_state in state.get("resources", {}).items()
         if resource_state.get(ZONE, zone) == zone
     }
+
+
+def detailed_from_state(state: Any) -> set[str]:
+    """The catalogs whose details have been loaded."""
+    return {name for name, kept in state.get("resources", {}).items() if kept.get(DETAILED)}
 
 
 def failures_from_state(state: Any) -> OpenFailures:

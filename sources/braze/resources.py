@@ -14,7 +14,7 @@ from sources.braze.export_jobs import Audience
 from sources.braze.extraction import USERS, Extraction
 from sources.braze.hints import with_table
 from sources.braze.model import Table, Type
-from sources.braze.resource_state import FAILURES, cursors_from_state, failures_from_state, section
+from sources.braze.resource_state import FAILURES, cursors_from_state, detailed_from_state, failures_from_state, section
 from sources.braze.tables import RESOURCES, TABLES, tables_of
 from sources.braze.users import ProfileRequest
 from sources.braze.writer import Writer
@@ -90,13 +90,18 @@ def _start(extraction: Extraction, chunk: Chunk) -> None:
     if not extraction.request:
         audiences = tuple(Audience(segment) for segment in extraction.run.settings.segments)
         extraction.request = ProfileRequest(exports_folder(dlt.current.pipeline()), audiences)
-    state = dlt.current.source_state()
-    learn(extraction, dlt.current.source_schema())
+    begin(extraction, selected, dlt.current.source_schema(), dlt.current.source_state())
+
+
+def begin(extraction: Extraction, selected: Iterable[str], schema: dlt.Schema, state: Any) -> None:
+    """Start `extraction` of the `selected` resources with what dlt has kept of earlier runs: `schema` and `state`."""
+    _learn(extraction, schema)
+    extraction.run.known.detailed |= detailed_from_state(state)
     extraction.start(selected, cursors_from_state(state, extraction), failures_from_state(state))
 
 
-def learn(extraction: Extraction, schema: dlt.Schema) -> None:
-    """Tell `extraction`, before it starts, what `schema` knows: types of discovered columns, tables that hold data."""
+def _learn(extraction: Extraction, schema: dlt.Schema) -> None:
+    """Tell `extraction` what `schema` knows: types of discovered columns, tables that hold data."""
     for name, table in schema.tables.items():
         declared = TABLES.get(name)
         if not declared:

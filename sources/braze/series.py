@@ -91,18 +91,24 @@ class SeriesSpec:
             query["length"] = len(span)
         return query
 
-    def absent(self, span: Span, series: Series, through: date, begun: date | None = None) -> Span | None:
+    def may_begin_late(self, begins: date | None) -> bool:
+        """Whether days before the first one returned may be absent: an entity `begins` on a day that is not known."""
+        return self.gaps is Gaps.LEADING or (self.gaps is Gaps.NONE and begins is None)
+
+    def absent(
+        self, span: Span, series: Series, through: date, begun: date | None = None, may_begin_late: bool = False
+    ) -> Span | None:
         """The days of `span` up to `through` that an answer ought to hold and does not; None if none is missing.
 
         `begun` is the day up to which the entity has had days before: none after it counts as a leading gap.
         """
         if self.gaps is Gaps.ANY:
             return None
-        if self.gaps is Gaps.LEADING:
+        if may_begin_late:
             present = [*series.days, begun + ONE_DAY] if begun else list(series.days)
-            if not present:
+            if not present and (self.gaps is Gaps.LEADING or through not in span):
                 return None
-            span = Span(max(span.first, min(present)), span.last)
+            span = Span(max(span.first, min(present, default=span.first)), span.last)
         return missing(span, series.days, through)
 
 
@@ -111,7 +117,7 @@ def documented_shape(endpoint: Endpoint, entity: str) -> Iterator[None]:
     """Make a `BadAnswer` of what goes wrong in the block because an answer has another shape than it should."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         detail = f"its shape is not the documented one ({type(error).__name__}: {error})"
         raise BadAnswer(endpoint, entity, 200, detail) from error
 

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sources.braze import endpoints, flatten
 from sources.braze.asking import SeriesAsker
-from sources.braze.catalog import CATALOGS, Catalog, Entity, entity_named, event_pages, listed, names
+from sources.braze.catalog import CATALOGS, Catalog, Entity, EventPage, entity_named, event_pages, listed, names
 from sources.braze.errors import BrazeError, PermissionDenied, Stopped
 from sources.braze.flatten import Answer, Rows
 from sources.braze.model import ALL
@@ -15,7 +16,6 @@ from sources.braze.parcels import Parcel
 from sources.braze.run import Run
 from sources.braze.series import SeriesSpec, documented_shape, specs
 from sources.braze.settings import Pair
-from sources.braze.windows import ONE_DAY
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,9 @@ class Walks:
             record.fail_entity(resource, entry["id"], None, error)
             return
         record.went_well(resource)
-        if resource in self._selected:
+        if details:
+            run.known.detailed.add(resource)
+        if resource in self._selected and (details or not self._keeps_details(resource)):
             for row in rows[resource]:
                 row["synced_at"] = run.calendar.now
             run.post(resource, Parcel(plain=rows, parents=[{catalog.parameter: entry["id"]}]))
@@ -102,6 +104,10 @@ class Walks:
         if entity:
             for spec in series:
                 await self._series(spec, entity, lane)
+
+    def _keeps_details(self, resource: str) -> bool:
+        """Whether the warehouse has details that rows made from a list alone would replace by nothing."""
+        return resource in self._run.known.detailed
 
     async def _details(self, catalog: Catalog, entry: Answer, lane: asyncio.Semaphore) -> Answer:
         """The details of a listed entry; empty where the key may not read them."""
@@ -127,20 +133,25 @@ class Walks:
             async for page in event_pages(self._run.get, self._run.get_page):
                 if "events" in self._selected:
                     self._post_events(page)
-                for entry in page if "event_series" in self._selected else ():
+                for entry in page.entries if "event_series" in self._selected else ():
                     for app_id in (ALL, *self._run.settings.app_ids):
                         entity = entity_named({"event": entry["name"], "app_id": app_id, "segment_id": ALL})
                         for spec in self._specs("event_series"):
                             tasks.create_task(self._series(spec, entity))
 
-    def _post_events(self, page: Sequence[Answer]) -> None:
+    def _post_events(self, page: EventPage) -> None:
+        if page.denial and self._keeps_details("events"):
+            self._run.record.deny("events", page.denial)
+            return
         rows: Rows = {"events": [], "event_tags": []}
-        for entry in page:
+        for entry in page.entries:
             for table, table_rows in flatten.event(entry).items():
                 rows[table] += table_rows
         for row in rows["events"]:
             row["synced_at"] = self._run.calendar.now
-        self._run.post("events", Parcel(plain=rows, parents=[{"event": entry["name"]} for entry in page]))
+        if not page.denial:
+            self._run.known.detailed.add("events")
+        self._run.post("events", Parcel(plain=rows, parents=[{"event": entry["name"]} for entry in page.entries]))
 
     async def _purchases(self) -> None:
         wanted = self._run.settings.products
@@ -174,7 +185,7 @@ class Walks:
 
     async def _sends(self) -> None:
         (spec,) = self._specs("sends")
-        begins = self._run.calendar.settled + ONE_DAY
+        begins = self._run.calendar.today - timedelta(days=spec.retention_days or 0)
         async with asyncio.TaskGroup() as tasks:
             for campaign_id, send_id in self._known_sends:
                 key = {"campaign_id": campaign_id, "send_id": send_id}
