@@ -27,7 +27,8 @@ def apply_loader_defaults() -> None:
     """Make dlt use `LOADER_DEFAULTS` for what neither environment, `config.toml` nor `secrets.toml` sets.
 
     To be called once before the first pipeline is made; calling it again changes nothing. Switches dlt's
-    telemetry off unless the user has switched it on.
+    telemetry off unless the user has switched it on. Also replaces two functions of dlt for the whole process:
+    `validation.remember_type_hints` and `parquet.write_plain_numbers` say which, and why.
     """
     run_context = Container()[PluggableRunContext]
     if _PROVIDER in run_context.providers:

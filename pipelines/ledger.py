@@ -34,7 +34,7 @@ class Ledger:
         return DltResource.from_data(self._rows(), _TABLE.name)
 
     def closing(self) -> list[DltResource]:
-        """What belongs into the run's last package: nothing where `close` can do it."""
+        """What goes in the run's last package: nothing where `close` can do it."""
         return [] if self._in_place else [self.opening()]
 
     def close(self) -> None:

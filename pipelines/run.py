@@ -1,4 +1,4 @@
-"""`sync` and `backfill`: chunk after chunk from the extraction into the warehouse, and the ledger of the run."""
+"""`sync`, `backfill` and `export-users`: from the extraction into the warehouse, chunk by chunk, and the ledger."""
 
 import signal
 import threading

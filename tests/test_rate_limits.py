@@ -326,7 +326,7 @@ def test_a_long_wait_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
         scenario(work)
     (record,) = caplog.records
     assert record.getMessage() == (
-        "The rate limit pool pool has nothing left for this run: its requests go on in 600 s."
+        "The rate limit pool pool is used up (less the reserve); its requests resume in 600 s."
     )
 
 

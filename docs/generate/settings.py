@@ -15,7 +15,7 @@ INTRODUCTION = """
 
 Generated from the code. Each comes from the environment or else from `.dlt/secrets.toml` or `.dlt/config.toml` in the
 current folder, section `[sources.braze]`. Lists are JSON (`["a", "b"]`) or separated by commas (`a,b`); `pii` is a JSON
-object. Secrets belong into the environment or into `.dlt/secrets.toml`, which git ignores.
+object. Secrets belong in the environment or in `.dlt/secrets.toml`, which git ignores.
 """
 WAREHOUSE = """
 ## Warehouse

@@ -53,7 +53,7 @@ class Access:
 
 
 async def endpoint_access(client: Client) -> list[Access]:
-    """Ask every endpoint once, in the order of the tables.
+    """Ask one small request per permission, in the order of the tables.
 
     Raises `InvalidKey` if all of them refuse the key, `Unreachable` if the host does not answer.
     """

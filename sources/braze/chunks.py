@@ -34,7 +34,7 @@ class Chunk:
         return self._limit is None and self._ends is None
 
     def loads(self, parcel: Parcel) -> None:
-        """Remember what `parcel` wants done when it is in the warehouse."""
+        """Register `parcel.on_commit`, to be called when it is in the warehouse."""
         if parcel.on_commit:
             self._on_commit.append(parcel.on_commit)
 

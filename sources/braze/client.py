@@ -227,7 +227,7 @@ class Client:
     def stop(self) -> None:
         """Send nothing more: what waits, for the rate limit or for another attempt, raises `Stopped`.
 
-        What is under way goes on. Belongs into the client's event loop.
+        What is under way goes on. Must be called in the client's event loop.
         """
         self._stopped.set()
         self._limits.stop()

@@ -46,6 +46,8 @@ _COUNTERS = {
     "entries": "Times users entered the Canvas.",
 }
 _CONVERSIONS = re.compile(r"^conversions(\d*)(?:_by_(send|entry)_time)?$")
+_NUMBERED = {"send": "`position` in `campaign_conversion_behaviors`", "entry": "in the Canvas's order, from 0"}
+"""What the number of a conversion event refers to: the API lists those of campaigns only."""
 
 
 def text(name: str, description: str) -> Column:
@@ -95,7 +97,8 @@ def conversions(booked: str, events: int) -> tuple[Column, ...]:
     """Conversion counters for `events` conversion events; `booked` is `send` or `entry` (`…_by_send_time`)."""
     names = ["conversions" + (str(event) if event else "") for event in range(events)]
     suffixed = [name + suffix for suffix in ("", f"_by_{booked}_time") for name in names]
-    return tuple(number(name, describe_discovered(name)) for name in suffixed)
+    matches = [match for name in suffixed if (match := _CONVERSIONS.match(name))]
+    return tuple(number(match[0], _described(match, _NUMBERED[booked])) for match in matches)
 
 
 def describe_discovered(name: str) -> str:
@@ -103,13 +106,12 @@ def describe_discovered(name: str) -> str:
     match = _CONVERSIONS.match(name)
     if not match:
         return f"As Braze reports it under the name {name}; not part of the documented answer."
-    event = f"conversion event {match[1] or 0} (position in the conversion behaviors)"
-    booked = {
-        "send": "the day of the send",
-        "entry": "the day of the entry",
-        None: "the day of the conversion",
-    }
-    return f"Conversions of {event}, booked on {booked[match[2]]}."
+    return _described(match, "from 0")
+
+
+def _described(conversions: re.Match[str], numbered: str) -> str:
+    event, moment = conversions[1] or 0, conversions[2] or "conversion"
+    return f"Conversions for event {event} ({numbered}), attributed to the day of the {moment}."
 
 
 MESSAGE_COUNTERS = counters(

@@ -43,7 +43,7 @@ class _Answered:
 async def export_ids(
     client: Client, external_ids: Iterable[str], fields: ExportFields, folder: Path
 ) -> AsyncIterator[IdsFile]:
-    """Ask for the profiles of external ids, as many requests at a time as the client allows.
+    """Ask for the profiles of external ids, at most 32 requests at a time.
 
     The ids are read as they are needed; empty ones are left out. Files come in the order of the input, in
     `folder`, readable by the owner only. Raises the exceptions of `sources.braze.errors` that concern all requests.

@@ -30,7 +30,7 @@ USERS = "users"
 
 
 class Extraction:
-    """Everything that is asked in one run; the dlt resources in `sources.braze` take its parcels.
+    """Everything that is asked in one run; the dlt resources in `sources.braze.resources` take its parcels.
 
     `only` makes it a backfill of that closed range; `dry` walks the catalog and counts what series would be asked
     (`run.planned`, requests by path) without asking. `now` is the run's clock, `request` whose profiles `users` loads.

@@ -67,7 +67,7 @@ class OpenFailures:
             self._loaded.setdefault((resource, entity_id), []).append(span)
 
     def forget(self, resource: str, present: set[str]) -> None:
-        """Note that the complete list of `resource` names just `present`: what is gone can only be closed."""
+        """Close failures of entities no longer listed; `present` is the complete list of `resource`."""
         for failed_resource, entity_id in self._failures:
             if failed_resource == resource and entity_id not in present and entity_id != ALL:
                 self._loaded.setdefault((resource, entity_id), []).append(Span(date.min, date.max))

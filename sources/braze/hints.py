@@ -13,7 +13,9 @@ from sources.braze.disposition import disposition
 from sources.braze.model import Column, Table, Type
 from sources.braze.tables import TABLES
 
-TOMBSTONE = Column(DELETED, Type.BOOL, "Marks a removal on its way into the warehouse; null in every stored row.")
+TOMBSTONE = Column(
+    DELETED, Type.BOOL, "Internal deletion marker; never true in stored rows, except in append-only files."
+)
 _LOAD_ID = pa.field("_dlt_load_id", pa.string(), nullable=False)
 
 

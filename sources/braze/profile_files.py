@@ -82,7 +82,7 @@ def _line_blocks(stream: _Stream, name: str) -> Iterator[tuple[str, pa.LargeBina
             yield name, _lines(chunk, begun, ended)
         rest += chunk[ended:]
         if len(rest) > _LONGEST_LINE:
-            raise CorruptFileError(f"{name} has a line of over than {_LONGEST_LINE >> 20} MB.")
+            raise CorruptFileError(f"{name} has a line of more than {_LONGEST_LINE >> 20} MB.")
     if rest:
         yield name, _lines(rest)
 

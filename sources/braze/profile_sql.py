@@ -194,7 +194,7 @@ def loaded_table(table: Table, rules: PiiRules, unknown: Iterable[str] = ()) -> 
     """The table as it is loaded under the rules: hashed columns are text, unknown fields are columns."""
     hashed = _hashed_columns(table, rules)
     columns = tuple(
-        Column(c.name, Type.TEXT, f"{c.description}; hashed") if c.name in hashed else c for c in table.columns
+        Column(c.name, Type.TEXT, f"{c.description} Hashed.") if c.name in hashed else c for c in table.columns
     )
     more = tuple(Column(name, Type.TEXT, _UNKNOWN) for name in unknown)
     return replace(table, columns=columns + more)

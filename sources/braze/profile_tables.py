@@ -18,10 +18,12 @@ stored."""
 GLOBAL_CONTROL_GROUP = "global_control_group"
 """Stands for the segment in `global_control_group_members`: Braze does not tell the group's own id."""
 
-_BRAZE_ID = Column("braze_id", Type.TEXT, "Profile (`users.braze_id`)")
-_POSITION = Column("position", Type.BIGINT, "Place in the profile's list, from 0; not stable between exports")
-_DELETED = Column(TOMBSTONE, Type.BOOL, "Never true in the warehouse; removes the rows of profiles that have none")
-_EXPORTED_AT = Column("exported_at", Type.TIMESTAMP, "When the export that listed the profile was requested")
+_BRAZE_ID = Column("braze_id", Type.TEXT, "Profile (`users.braze_id`).")
+_POSITION = Column("position", Type.BIGINT, "Place in the profile's list, from 0; not stable between exports.")
+_DELETED = Column(
+    TOMBSTONE, Type.BOOL, "Internal deletion marker; never true in stored rows, except in append-only files."
+)
+_EXPORTED_AT = Column("exported_at", Type.TIMESTAMP, "When the export that listed the profile was requested.")
 
 
 @dataclass(frozen=True)
@@ -92,42 +94,42 @@ USERS = Table(
     "One row per exported profile, as it was when last exported; profiles that leave all exports stay.",
     ("braze_id",),
     (
-        _text("braze_id", "Braze's id of the profile; the only one that every profile has"),
-        _text("external_id", "The customer's own id; missing for anonymous profiles"),
-        _text("appboy_id", "Older name of `braze_id`, with the same value, where Braze still sends it"),
-        _instant("created_at", "When the profile came into being"),
+        _text("braze_id", "Braze's id of the profile; the only one that every profile has."),
+        _text("external_id", "The customer's own id; missing for anonymous profiles."),
+        _text("appboy_id", "Older name of `braze_id`, with the same value, where Braze still sends it."),
+        _instant("created_at", "When the profile was created."),
         _text(
             "created_from",
-            "How it came into being, such as SDK, REST API or CSV import (segment exports only)",
+            "How it was created, such as SDK, REST API or CSV import (segment exports only).",
         ),
-        Column("random_bucket", Type.BIGINT, "Random number from 0 to 9999, fixed per profile, for even splits"),
-        _text("first_name", "First name"),
-        _text("last_name", "Last name"),
-        _text("email", "E-mail address"),
-        Column("dob", Type.DATE, "Date of birth"),
-        _text("home_city", "Home city"),
-        _text("country", "Country, ISO 3166-1 alpha-2"),
-        _text("phone", "Phone number; in segment exports as it was imported, by id in E.164"),
-        _text("language", "Language, ISO 639-1"),
-        _text("time_zone", "Time zone, by IANA or Rails name"),
+        Column("random_bucket", Type.BIGINT, "Random number from 0 to 9999, fixed per profile, for even splits."),
+        _text("first_name", "First name."),
+        _text("last_name", "Last name."),
+        _text("email", "E-mail address."),
+        Column("dob", Type.DATE, "Date of birth."),
+        _text("home_city", "Home city."),
+        _text("country", "Country, ISO 3166-1 alpha-2."),
+        _text("phone", "Phone number; in segment exports as it was imported, by id in E.164."),
+        _text("language", "Language, ISO 639-1."),
+        _text("time_zone", "Time zone, by IANA or Rails name."),
         Column(
             "last_coordinates",
             Type.JSON,
-            "Last known place, a pair as Braze sent it: both longitude first and latitude first are seen",
+            "Last known place, a pair as Braze sent it: both longitude first and latitude first are seen.",
         ),
-        _text("gender", "M, F, O (other), N (not applicable) or P (prefers not to say)"),
-        Column("total_revenue", Type.DOUBLE, "Money attributed to the profile, in US dollars"),
-        _text("attributed_campaign", "Campaign of the install attribution partner"),
-        _text("attributed_source", "Source of the install attribution partner"),
-        _text("attributed_adgroup", "Ad group of the install attribution partner"),
-        _text("attributed_ad", "Ad of the install attribution partner"),
-        _text("push_subscribe", "Push subscription state: opted_in, subscribed or unsubscribed"),
-        _instant("push_opted_in_at", "When the profile opted in to push; comes with `push_subscribe`"),
-        _instant("push_unsubscribed_at", "When the profile left push; comes with `push_subscribe`"),
-        _text("email_subscribe", "E-mail subscription state: opted_in, subscribed or unsubscribed"),
-        _instant("email_opted_in_at", "When the profile opted in to e-mail; comes with `email_subscribe`"),
-        _instant("email_unsubscribed_at", "When the profile left e-mail; comes with `email_subscribe`"),
-        _instant("uninstalled_at", "When the app was last uninstalled; missing while it is installed"),
+        _text("gender", "M, F, O (other), N (not applicable) or P (prefers not to say)."),
+        Column("total_revenue", Type.DOUBLE, "Money attributed to the profile, in US dollars."),
+        _text("attributed_campaign", "Campaign of the install attribution partner."),
+        _text("attributed_source", "Source of the install attribution partner."),
+        _text("attributed_adgroup", "Ad group of the install attribution partner."),
+        _text("attributed_ad", "Ad of the install attribution partner."),
+        _text("push_subscribe", "Push subscription state: opted_in, subscribed or unsubscribed."),
+        _instant("push_opted_in_at", "When the profile opted in to push; comes with `push_subscribe`."),
+        _instant("push_unsubscribed_at", "When the profile unsubscribed from push; comes with `push_subscribe`."),
+        _text("email_subscribe", "E-mail subscription state: opted_in, subscribed or unsubscribed."),
+        _instant("email_opted_in_at", "When the profile opted in to e-mail; comes with `email_subscribe`."),
+        _instant("email_unsubscribed_at", "When the profile unsubscribed from e-mail; comes with `email_subscribe`."),
+        _instant("uninstalled_at", "When the app was last uninstalled; missing while it is installed."),
     ),
     open=True,
 )
@@ -139,12 +141,12 @@ USER_CUSTOM_ATTRIBUTES = Table(
     ("braze_id", "name"),
     (
         _BRAZE_ID,
-        _text("name", "Name of the attribute, as sent: any text"),
+        _text("name", "Name of the attribute, as sent: any text."),
         _text(
             "type",
-            "JSON type of the value: string, number, boolean, object, array or null; profiles may differ",
+            "JSON type of the value: string, number, boolean, object, array or null; profiles may differ.",
         ),
-        Column("value", Type.JSON, "The value, as JSON"),
+        Column("value", Type.JSON, "The value, as JSON."),
         _DELETED,
     ),
     parent=("braze_id",),
@@ -153,123 +155,123 @@ USER_CUSTOM_ATTRIBUTES = Table(
 USER_ALIASES = _replaced(
     "user_aliases",
     "One row per alias of a profile",
-    _text("alias_name", "The alias; unique within its label"),
-    _text("alias_label", "What kind of alias it is"),
+    _text("alias_name", "The alias; unique within its label."),
+    _text("alias_label", "What kind of alias it is."),
 )
 
 USER_DEVICES = _replaced(
     "user_devices",
     "One row per device of a profile",
-    _text("model", "Model of the device"),
-    _text("os", "Operating system with version"),
-    _text("carrier", "Mobile carrier"),
-    _text("device_id", "Braze's id of the device"),
-    _text("idfv", "Apple's id of the device for the vendor"),
-    _text("idfa", "Apple's advertising id"),
-    _text("google_ad_id", "Google's advertising id"),
-    _text("roku_ad_id", "Roku's advertising id"),
-    _text("windows_ad_id", "Windows' advertising id, in old profiles"),
-    _flag("ad_tracking_enabled", "Whether the device allows ad tracking"),
+    _text("model", "Model of the device."),
+    _text("os", "Operating system with version."),
+    _text("carrier", "Mobile carrier."),
+    _text("device_id", "Braze's id of the device."),
+    _text("idfv", "Apple's id of the device for the vendor."),
+    _text("idfa", "Apple's advertising id."),
+    _text("google_ad_id", "Google's advertising id."),
+    _text("roku_ad_id", "Roku's advertising id."),
+    _text("windows_ad_id", "Windows' advertising id, in old profiles."),
+    _flag("ad_tracking_enabled", "Whether the device allows ad tracking."),
 )
 
 USER_PUSH_TOKENS = _replaced(
     "user_push_tokens",
     "One row per push token of a profile",
-    _text("app", "Name of the app"),
-    _text("platform", "Platform of the app"),
-    _text("token", "The push token"),
-    _text("device_id", "Device it belongs to (`user_devices.device_id`)"),
-    _flag("notifications_enabled", "Whether the device shows notifications; not the subscription state"),
-    _flag("provisionally_opted_in", "Whether iOS delivers quietly, without having asked the person"),
+    _text("app", "Name of the app."),
+    _text("platform", "Platform of the app."),
+    _text("token", "The push token."),
+    _text("device_id", "Device it belongs to (`user_devices.device_id`)."),
+    _flag("notifications_enabled", "Whether the device shows notifications; not the subscription state."),
+    _flag("provisionally_opted_in", "Whether iOS delivers quietly, without having asked the person."),
 )
 
 USER_APPS = _replaced(
     "user_apps",
     "One row per app that a profile has used",
-    _text("name", "Name of the app"),
-    _text("platform", "Platform of the app"),
-    _text("version", "Version last used"),
-    Column("sessions", Type.BIGINT, "Sessions so far"),
-    _instant("first_used", "First session"),
-    _instant("last_used", "Last session"),
+    _text("name", "Name of the app."),
+    _text("platform", "Platform of the app."),
+    _text("version", "Version last used."),
+    Column("sessions", Type.BIGINT, "Sessions so far."),
+    _instant("first_used", "First session."),
+    _instant("last_used", "Last session."),
 )
 
 USER_CARDS_CLICKED = _replaced(
     "user_cards_clicked",
     "One row per News Feed card that a profile has clicked",
-    _text("name", "Name of the card"),
+    _text("name", "Name of the card."),
 )
 
 USER_CUSTOM_EVENTS = _kept(
     "user_custom_events",
     ("name",),
     "One row per profile and custom event that it has logged",
-    _text("name", "Name of the event (`events.name`)"),
-    _instant("first", "First time ever"),
-    _instant("last", "Last time"),
-    Column("count", Type.BIGINT, "Times so far, since ever"),
+    _text("name", "Name of the event (`events.name`)."),
+    _instant("first", "First time ever."),
+    _instant("last", "Last time."),
+    Column("count", Type.BIGINT, "Lifetime count."),
 )
 
 USER_PURCHASES = _kept(
     "user_purchases",
     ("name",),
     "One row per profile and product that it has bought",
-    _text("name", "Id of the product (`products.product`)"),
-    _instant("first", "First time ever"),
-    _instant("last", "Last time"),
-    Column("count", Type.BIGINT, "Times so far, since ever"),
+    _text("name", "Id of the product (`products.product`)."),
+    _instant("first", "First time ever."),
+    _instant("last", "Last time."),
+    Column("count", Type.BIGINT, "Lifetime count."),
 )
 
 USER_CAMPAIGNS_RECEIVED = _kept(
     "user_campaigns_received",
     ("api_campaign_id",),
     "One row per profile and campaign that it has received, or was held back from as control group",
-    _text("api_campaign_id", "Campaign (`campaigns.id`); its name where Braze sends no id"),
-    _text("name", "Name of the campaign"),
-    _instant("last_received", "Last time it was received"),
-    _flag("opened_email", "Opened an e-mail of it"),
-    _flag("opened_push", "Opened a push message of it"),
-    _flag("clicked_email", "Clicked in an e-mail of it"),
-    _flag("clicked_triggered_in_app_message", "Clicked a triggered in-app message of it"),
-    _flag("clicked_in_app_message", "Clicked an in-app message of it, in old profiles"),
-    _flag("converted", "Converted; per conversion event see `user_campaign_conversions`"),
-    _flag("in_control", "Was in the control group"),
-    _text("variation_name", "Name of the variation"),
-    _text("variation_api_id", "Variation (`campaign_messages.message_variation_id`)"),
+    _text("api_campaign_id", "Campaign (`campaigns.id`); its name where Braze sends no id."),
+    _text("name", "Name of the campaign."),
+    _instant("last_received", "Last time it was received."),
+    _flag("opened_email", "Opened an e-mail of it."),
+    _flag("opened_push", "Opened a push message of it."),
+    _flag("clicked_email", "Clicked in an e-mail of it."),
+    _flag("clicked_triggered_in_app_message", "Clicked a triggered in-app message of it."),
+    _flag("clicked_in_app_message", "Clicked an in-app message of it, in old profiles."),
+    _flag("converted", "Converted; per conversion event see `user_campaign_conversions`."),
+    _flag("in_control", "Was in the control group."),
+    _text("variation_name", "Name of the variation."),
+    _text("variation_api_id", "Variation (`campaign_messages.message_variation_id`)."),
 )
 
 USER_CAMPAIGN_CONVERSIONS = _kept(
     "user_campaign_conversions",
     ("api_campaign_id", "conversion_event"),
     "One row per profile, campaign and conversion event of the campaign",
-    _text("api_campaign_id", "Campaign (`campaigns.id`); its name where Braze sends no id"),
-    _text("conversion_event", "Label of the conversion event, such as `Primary Conversion Event - A`"),
-    _flag("converted", "Whether the profile performed it"),
-    _instant("last_received", "Last time the campaign was received"),
+    _text("api_campaign_id", "Campaign (`campaigns.id`); its name where Braze sends no id."),
+    _text("conversion_event", "Label of the conversion event, such as `Primary Conversion Event - A`."),
+    _flag("converted", "Whether the profile performed it."),
+    _instant("last_received", "Last time the campaign was received."),
 )
 
 USER_CANVASES_RECEIVED = _kept(
     "user_canvases_received",
     ("api_canvas_id",),
     "One row per profile and Canvas that it has entered, or was held back from as control group",
-    _text("api_canvas_id", "Canvas (`canvases.id`); its name where Braze sends no id"),
-    _text("name", "Name of the Canvas"),
-    _instant("last_received_message", "Last message received from it"),
-    _instant("last_entered", "Last entry"),
-    _instant("last_exited", "Last exit"),
-    _instant("last_entered_control_at", "Last entry into its control group"),
-    _text("variation_name", "Name of the variant"),
-    _flag("in_control", "Was in the control group"),
+    _text("api_canvas_id", "Canvas (`canvases.id`); its name where Braze sends no id."),
+    _text("name", "Name of the Canvas."),
+    _instant("last_received_message", "Last message received from it."),
+    _instant("last_entered", "Last entry."),
+    _instant("last_exited", "Last exit."),
+    _instant("last_entered_control_at", "Last entry into its control group."),
+    _text("variation_name", "Name of the variant."),
+    _flag("in_control", "Was in the control group."),
 )
 
 USER_CANVAS_STEPS_RECEIVED = _kept(
     "user_canvas_steps_received",
     ("api_canvas_id", "api_canvas_step_id"),
     "One row per profile and Canvas step that it has received",
-    _text("api_canvas_id", "Canvas (`canvases.id`); its name where Braze sends no id"),
-    _text("api_canvas_step_id", "Step (`canvas_steps.step_id`); its name where Braze sends no id"),
-    _text("name", "Name of the step"),
-    _instant("last_received", "Last time it was received"),
+    _text("api_canvas_id", "Canvas (`canvases.id`); its name where Braze sends no id."),
+    _text("api_canvas_step_id", "Step (`canvas_steps.step_id`); its name where Braze sends no id."),
+    _text("name", "Name of the step."),
+    _instant("last_received", "Last time it was received."),
 )
 
 SEGMENT_MEMBERS = Table(
@@ -277,7 +279,7 @@ SEGMENT_MEMBERS = Table(
     RESOURCE,
     "One row per segment and profile: exactly the profiles of the segment's last complete export.",
     ("segment_id", "braze_id"),
-    (_text("segment_id", "Segment (`segments.id`)"), _BRAZE_ID, _EXPORTED_AT),
+    (_text("segment_id", "Segment (`segments.id`)."), _BRAZE_ID, _EXPORTED_AT),
     parent=("segment_id",),
 )
 
@@ -286,7 +288,7 @@ GLOBAL_CONTROL_GROUP_MEMBERS = Table(
     RESOURCE,
     "One row per profile in the global control group: exactly those of its last complete export.",
     ("segment_id", "braze_id"),
-    (_text("segment_id", f"Always `{GLOBAL_CONTROL_GROUP}`"), _BRAZE_ID, _EXPORTED_AT),
+    (_text("segment_id", f"Always `{GLOBAL_CONTROL_GROUP}`."), _BRAZE_ID, _EXPORTED_AT),
     parent=("segment_id",),
 )
 

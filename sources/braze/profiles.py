@@ -170,7 +170,7 @@ class ProfileShredder:
         with ThreadPoolExecutor(1, thread_name_prefix="shredder") as ahead:
             cut = ahead.submit(self._next, gathered)
             while group := cut.result():
-                # One group is being cut while the caller works on the one before, which nobody needs after that.
+                # The next group is cut while the caller uses this one.
                 cut = ahead.submit(self._next, gathered)
                 yield group
                 del group

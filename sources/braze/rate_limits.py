@@ -297,7 +297,7 @@ def _announce(pool: Pool, until: float, seconds: float) -> None:
     if seconds > WORTH_TELLING and until > pool.announced:
         pool.announced = until
         logger.info(
-            "The rate limit pool %s has nothing left for this run: its requests go on in %d s.",
+            "The rate limit pool %s is used up (less the reserve); its requests resume in %d s.",
             pool.bucket.name,
             math.ceil(seconds),
         )

@@ -124,8 +124,7 @@ def _missing_tables(tables: Iterable[Table]) -> Iterator[DataItemWithMeta]:
 def _failures(extraction: Extraction, chunk: Chunk) -> Iterator[DataItemWithMeta | None]:
     """The resource of `sync_failures`, which waits for all others."""
     chunk.keeps_failures = True
-    yield None
-    yield None
+    yield None  # dlt asks all resources in turn: those that come later are opened before this one is asked again
     while chunk.open:
         yield None
     yield from _failure_rows(extraction, chunk)

@@ -42,9 +42,9 @@ class Part:
 class SeriesSpec:
     """A series of one resource. Several `parts` are requests whose columns make up one row of the single `table`.
 
-    `of` names the catalog whose entities it is asked for (None: the workspace itself, see `extraction.py`).
-    `dormant` series may skip entities that the catalog says are at rest. Of figures that Braze drops after
-    `retention_days` an answer says zero: older zeros say nothing.
+    `of` names the catalog whose entities it is asked for (None: the workspace itself, see `walks.py`).
+    `dormant` series may skip entities that the catalog says are at rest. Braze answers zero for days
+    older than `retention_days`; such zeros are ignored.
     """
 
     resource: str

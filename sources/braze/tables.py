@@ -1,6 +1,6 @@
 """Every table of the analytics part and of the run ledger, as data.
 
-The grain (`key`) is the merge key; `parent` is what is replaced as a whole. DESIGN's table list is the contract.
+The grain (`key`) is the merge key; `parent` is what is replaced as a whole.
 """
 
 from sources.braze.columns import (
@@ -114,7 +114,7 @@ def _series(
 
 
 def _canvas_statistics(span: str, resource: str, when: tuple[Column, ...], grain: str) -> tuple[Table, ...]:
-    """The four Canvas tables (total, variants, steps, step messages) with days or windows as their time key."""
+    """The five Canvas tables (total, variants, steps, step messages and their clicks), by day or by window."""
     keys = (_CANVAS_ID, *when)
     parent = tuple(column.name for column in keys)
     named = (_NAME, REVENUE, *_ENTRY_CONVERSIONS)

@@ -20,7 +20,10 @@ from sources.braze.settings import Pair
 
 @dataclass(frozen=True)
 class Walk:
-    """A walk and the selected resources that it feeds. `complete` ones ask for all that can have failed before."""
+    """A walk and the selected resources that it feeds.
+
+    `complete` says whether this walk asks for every entity, so that failures of others can be closed.
+    """
 
     resources: tuple[str, ...]
     work: Callable[[], Awaitable[None]]
