@@ -41,9 +41,11 @@ lock: $(VENV)/.developing
 	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 		--no-emit-index-url --no-annotate --no-header --strip-extras --upgrade --output-file constraints.txt
 
-# Builds site/: open site/index.html (only its search needs a server). Broken links and anchors end the build.
+# Writes the generated pages of docs/, which are committed, and builds site/: open site/index.html (only its search needs
+# a server). Broken links and anchors end the build.
 .PHONY: docs
 docs: $(VENV)/.developing
+	$(BIN)/python -m docs.generate
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from docs.generate import diagram, permissions
+from docs.generate.pages import PAGES
 from docs.generate.permissions import needed
 from pipelines import cli
 from sources.braze.endpoints import EVENTS_LIST
@@ -102,6 +103,11 @@ def test_the_page_of_diagrams_brings_what_draws_them_before_the_theme_looks_for_
 # The reference
 
 
+@pytest.mark.parametrize("path", PAGES)
+def test_the_generated_pages_are_those_of_the_code(path: str) -> None:
+    assert (DOCS / path).read_text(encoding="utf-8") == PAGES[path](), "stale: run `make docs` and commit"
+
+
 def text_of(site: Path, page: str) -> str:
     return re.sub(r"<[^>]+>", "", (site / page).read_text(encoding="utf-8"))
 
@@ -182,8 +188,7 @@ def test_every_setting_that_pages_set_exists(site: Path) -> None:
         assert set(re.findall(r"SOURCES__BRAZE__[A-Z_]+[A-Z]", page.read_text(encoding="utf-8"))) <= known, page.name
 
 
-def test_the_readme_points_to_pages_that_exist() -> None:
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    pages = re.findall(r"\]\((docs/[^)#]+)", readme)
-    assert pages
-    assert [page for page in pages if not (REPOSITORY / page).exists()] == []
+@pytest.mark.parametrize("page", [REPOSITORY / "README.md", *WRITTEN], ids=lambda page: page.name)
+def test_links_between_files_of_the_repository_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []

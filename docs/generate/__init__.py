@@ -1,1 +1,1 @@
-"""The pages of the documentation that are made from the code when it is built."""
+"""The pages of the documentation that are made from the code."""

@@ -13,7 +13,7 @@ def page() -> str:
     root = click.Context(cli, info_name=PROGRAM)
     parts = [
         "# Commands",
-        "Generated from the code; `braze-elt COMMAND --help` says the same. `python -m pipelines` is the same program.",
+        "Generated from the code by `make docs`; `braze-elt COMMAND --help` says the same.",
         "Results go to stdout, logs and progress to stderr. [Exit codes](exit-codes.md) are the same for all commands.",
     ]
     for name in cli.list_commands(root):

@@ -21,17 +21,16 @@ GROUPS = {
 INTRODUCTION = """
 # Diagram
 
-Generated from the code. The tables show their key columns; all columns are under [tables](tables.md). A line leads from
-the table whose row comes once to the one whose rows belong to it; join them by all columns of the first one's key.
+Generated from the code by `make docs`. The tables show their key columns; all columns are under [tables](tables.md). A
+line leads from the table whose row comes once to the one whose rows belong to it; join them by all columns of the first
+one's key.
 `braze-elt schema --format mermaid` and `--format dbml` print one diagram with all columns, for other tools.
 """
-SCRIPT = '<script src="../assets/mermaid/mermaid.tiny.js"></script>'
-"""@mermaid-js/tiny 11.17.2: the theme would fetch Mermaid from another host if the page did not bring it."""
 
 
 def page() -> str:
     """A diagram per group of resources."""
-    parts = [INTRODUCTION.strip(), SCRIPT]
+    parts = [INTRODUCTION.strip()]
     for title, resources in GROUPS.items():
         parts += [f"## {title}", f"```mermaid\n{_diagram(resources)}\n```"]
     return "\n\n".join(parts) + "\n"

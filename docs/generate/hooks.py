@@ -1,27 +1,14 @@
-"""What MkDocs calls: adds the generated pages to the written ones."""
+"""What MkDocs calls: gives the page of diagrams what draws them."""
 
-import sys
-from pathlib import Path
+from typing import Any
 
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
-sys.path.insert(0, str(Path(__file__).parents[2]))  # the `mkdocs` command does not start in the repository
-
-from docs.generate import commands, diagram, permissions, recipes, settings, tables
-
-PAGES = {
-    "recipes/index.md": recipes.page,
-    "reference/commands.md": commands.page,
-    "reference/diagram.md": diagram.page,
-    "reference/permissions.md": permissions.page,
-    "reference/settings.md": settings.page,
-    "reference/tables.md": tables.page,
-}
+DIAGRAMS = "reference/diagram.md"
+SCRIPT = '<script src="../assets/mermaid/mermaid.tiny.js"></script>'
+"""@mermaid-js/tiny 11.17.2: the theme would fetch Mermaid from another host if the page did not bring it."""
 
 
-def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add every generated page to the files of the site."""
-    for path, page in PAGES.items():
-        files.append(File.generated(config, path, content=page()))
-    return files
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    """Put the script before the page of diagrams; readers elsewhere, such as GitHub, bring their own."""
+    return f"{SCRIPT}\n\n{markdown}" if page.file.src_uri == DIAGRAMS else markdown

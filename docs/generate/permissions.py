@@ -33,8 +33,8 @@ NOTES = {
 INTRODUCTION = """
 # Permissions
 
-Generated from the code. A key needs these permissions for the resources that you load, and no others. What it lacks
-costs the resource and nothing else: `braze-elt check` says so beforehand, `sync_failures` afterwards.
+Generated from the code by `make docs`. A key needs these permissions for the resources that you load, and no others. A
+missing one costs its resource and nothing else: `braze-elt check` says so beforehand, `sync_failures` afterwards.
 """
 
 
