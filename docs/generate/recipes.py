@@ -11,7 +11,8 @@ Each is one file of plain SQL that runs unchanged in DuckDB and Postgres, agains
 from the newest loaded day, not from today, and leave the current, unfinished day out where it would mislead.
 
 Two things hold for all of them. Unique figures (`unique_recipients`, `dau`, …) count a user once a *day*: a sum over
-days counts users again. And the last 30 days still move, because Braze [restates](../explanation/restatement.md) them.
+days counts users again. And figures of the last 30 days may still change, because Braze
+[restates](../explanation/restatement.md) them.
 """
 
 

@@ -13,9 +13,9 @@ CONFIG = Path(__file__).parents[2] / ".dlt" / "config.toml"
 INTRODUCTION = """
 # Settings
 
-Generated from the code by `make docs`. Each setting comes from the environment, or else from `.dlt/secrets.toml` or
-`.dlt/config.toml` in the current folder, section `[sources.braze]`. Lists are JSON (`["a", "b"]`) or separated by commas
-(`a,b`); `pii` is a JSON object. Secrets belong in the environment or in `.dlt/secrets.toml`, which git ignores.
+Generated from the code by `make docs`. Each setting comes from the environment or else from `.dlt/secrets.toml` or
+`.dlt/config.toml` in the current folder, section `[sources.braze]`. Lists are JSON (`["a", "b"]`) or separated by
+commas (`a,b`); `pii` is a JSON object. Secrets belong in the environment or in `.dlt/secrets.toml`, which git ignores.
 """
 WAREHOUSE = """
 ## Warehouse

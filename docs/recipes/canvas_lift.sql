@@ -1,6 +1,6 @@
 -- Canvas variants against their control group
 -- What does a journey cause? A row per variant of each Canvas that has a control group: conversions per entry over all loaded
--- days, booked on the day of the entry, and the lift over the control group in percent. The API does not mark the control
+-- days, on the day of the entry, and the lift over the control group in percent. The API does not mark the control
 -- group; it is the variant without a first step.
 with variants as (
     select

@@ -1,6 +1,6 @@
 -- Conversions and revenue by conversion event
 -- What do campaigns achieve, and by which of their conversion events? A row per campaign and configured event, the primary one
--- at position 0: its conversions, booked on the day of the send, per recipient, and the campaign's revenue, which Braze does
+-- at position 0: its conversions, on the day of the send, per recipient, and the campaign's revenue, which Braze does
 -- not split by event. The API always returns four counters; only those with an event here mean anything.
 with totals as (
     select

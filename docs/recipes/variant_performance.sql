@@ -1,6 +1,6 @@
 -- Campaign variants against their control group
 -- What does a message cause beyond what happens anyway? A row per message variation of each campaign that has a control group:
--- conversions per recipient over all loaded days, booked on the day of the send, beside the control group's, and the lift
+-- conversions per recipient over all loaded days, on the day of the send, beside the control group's, and the lift
 -- over it in percent. The control group received nothing, so a lift near 0 means that the message changed nothing.
 with variants as (
     select
