@@ -39,7 +39,9 @@ _MESSAGE_VARIATION_ID = text("message_variation_id", "Message variation identifi
 _NAME = text("name", "Name in the dashboard; not unique.")
 _CREATED = instant("created_at", "When it was created.")
 _UPDATED = instant("updated_at", "When it was last changed.")
-_SYNCED = instant("synced_at", "When the connector last saw it listed; older than the rest once it is gone from Braze.")
+_SYNCED = instant(
+    "synced_at", "When the connector last saw it listed; older than in other rows once it is gone from Braze."
+)
 _CLICK_KEYS = (
     text("kind", "What was clicked: `carousel_slide`, `notif_button`, or `other`."),
     number("number", "Number of the slide or button."),
@@ -259,7 +261,7 @@ _CANVAS_TABLES = (
             _CANVAS_ID,
             _VARIANT_ID,
             _NAME,
-            text("first_step_id", "The only first step; Braze gives it where there is just one."),
+            text("first_step_id", "The first step, where there is just one."),
         ),
         ("canvas_id",),
         open=True,
@@ -513,13 +515,13 @@ LEDGER_TABLES = (
             _RUN_ID,
             text("resource", "Resource that failed."),
             text("entity_id", "Campaign, Canvas, segment, … that failed; `*` for the whole resource."),
-            day("start_date", "First day that was asked for; the day of the run where no days were asked."),
+            day("start_date", "First day that was asked for; the day of the run if no days were asked for."),
             day("end_date", "Last day that was asked for."),
             text("endpoint", "Endpoint that was asked."),
             number("status", "HTTP status of the answer; null without one."),
             text("message", "What was answered and what to do, without secrets."),
             instant("failed_at", "When it failed."),
-            instant("resolved_at", "When a later run loaded it; null while open."),
+            instant("resolved_at", "When a later run loaded it, or found it gone from Braze; null while open."),
         ),
     ),
 )
