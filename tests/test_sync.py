@@ -380,6 +380,7 @@ def test_a_script_that_selects_no_failures_keeps_them_all_the_same(
             pipeline.run(braze(now=NOW).with_resources("campaigns", "campaign_series"))
             failures = own.query("SELECT entity_id, resolved_at IS NOT NULL FROM braze.sync_failures")
             assert failures == [(campaign, resolved)]
+            pipeline.run(braze(now=NOW).with_resources("sync_failures"))
             sandbox.mend()
 
 

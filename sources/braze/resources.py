@@ -127,6 +127,7 @@ def _failures(extraction: Extraction, chunk: Chunk) -> Iterator[DataItemWithMeta
     yield None  # dlt asks all resources in turn: those that come later are opened before this one is asked again
     while chunk.open:
         yield None
+    _start(extraction, chunk)  # where no other resource was selected, nothing but the open failures is known yet
     yield from _failure_rows(extraction, chunk)
 
 
