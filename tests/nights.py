@@ -20,7 +20,7 @@ from sources.braze.cursors import Cursors
 from sources.braze.extraction import Extraction
 from sources.braze.failures import Failure
 from sources.braze.packing import pack
-from sources.braze.resource_state import FAILURES, cursors_from_state, failures_from_state, section
+from sources.braze.resource_state import FAILURES, cursors_from_state, failures_from_state, keep, learn, section
 from sources.braze.settings import Settings, resolve
 from sources.braze.tables import TABLES
 from sources.braze.windows import Span
@@ -84,7 +84,6 @@ class Nights:
         self._stored: dict[str, dict[tuple[Any, ...], dict[tuple[Any, ...], Row]]] = {}
         self.state = "{}"
         self.open = NONE_OPEN
-        self._detailed: set[str] = set()
 
     def night(self, day: date | None = None, at: wall_time = NOON, select: str | None = None, **settings: Any) -> Night:
         """A sync on `day` (the sandbox's, which is moved there), at this time in the workspace's zone."""
@@ -106,17 +105,17 @@ class Nights:
         names = select.split(",") if select else default_names(resolved_settings)
         extraction = Extraction(resolved_settings, quick_client(resolved_settings, self.backoff), now, only, dry)
         extraction.run.known.filled.update(self._stored)
-        extraction.run.known.detailed |= self._detailed
         state, failures = json.loads(self.state), failures_from_state({"resources": {FAILURES: json.loads(self.open)}})
         cursors = cursors_from_state({"resources": state}, extraction)
+        learn(extraction, {"resources": state})
         self.sandbox.log.reset()
         extraction.start(names, cursors, failures)
         killed = self._take(extraction, names, requests)
-        self._detailed |= extraction.run.known.detailed
         for name in names if not dry else ():
             state.setdefault(name, {})[section(extraction)] = extraction.run.cursors.setdefault(
                 name, Cursors()
             ).to_state()
+            keep(extraction, name, state[name])
         if only and not (killed or dry or extraction.failures):
             for name in names:
                 state[name].pop(section(extraction))

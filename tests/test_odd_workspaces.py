@@ -97,6 +97,53 @@ def test_days_before_a_workspace_began_are_no_failure_and_not_asked_again() -> N
         assert (second.failures, len(second.requests)) == ([], 1)
 
 
+def test_an_earlier_start_date_loads_what_lies_before_once() -> None:
+    with Sandbox(WorkspaceOptions(**SMALL)) as sandbox:
+        today, select = sandbox.workspace.now().date(), "campaigns,campaign_series,segment_series,kpis"
+        later = sandbox.workspace.opened + 30 * A_DAY
+        nights = Nights(sandbox)
+        nights.night(today, select=select, start_date=later)
+        assert min(nights.days("kpi_daily")) == later
+        nights.night(today + A_DAY, select=select)
+        assert nights.differences() == {}
+        third, same = nights.night(today + 2 * A_DAY, select=select), Nights(sandbox)
+        same.night(today, select=select)
+        same.night(today + A_DAY, select=select)
+        assert paths(third.requests) == paths(same.night(today + 2 * A_DAY, select=select).requests)
+
+
+def test_an_earlier_start_date_is_caught_up_with_after_a_run_that_was_killed() -> None:
+    with Sandbox(WorkspaceOptions(**SMALL)) as sandbox:
+        today, select = sandbox.workspace.now().date(), "campaigns,campaign_series,kpis"
+        nights = Nights(sandbox)
+        nights.night(today, select=select, start_date=sandbox.workspace.opened + 30 * A_DAY)
+        sandbox.set(today=today + A_DAY)
+        nights.run(sandbox.workspace.now(), select, requests=6)
+        nights.night(today + A_DAY, select=select)
+        assert nights.differences() == {}
+
+
+def test_history_is_completed_once_details_tell_how_early_it_began() -> None:
+    denied = True
+
+    def answer(path: str, query: Query) -> Any:
+        if path == "campaigns/list":
+            return page("campaigns", [{"id": "c", "name": "n", "tags": []}], query)
+        if path == "campaigns/details":
+            return DENIED if denied else {"created_at": "2023-01-01T12:00:00Z", "draft": False}
+        return figures(query, conversions=1)
+
+    with Scripted(answer, opened=date(2023, 1, 1)) as braze:
+        nights = braze.nights(start_date=None)
+        nights.run(NOW, "campaigns,campaign_series")
+        assert min(nights.days("campaign_daily")) > date(2024, 1, 1)
+        denied = False
+        nights.run(NOW + A_DAY, "campaigns,campaign_series")
+        first, last = date(2023, 1, 1), NOW.date() + A_DAY
+        assert nights.days("campaign_daily") == [first + n * A_DAY for n in range((last - first).days + 1)]
+        assert len(nights.run(NOW + 2 * A_DAY, "campaign_series").asked("/campaigns/data_series")) == 1
+
+
 def test_a_hole_in_a_series_that_began_is_a_failure() -> None:
     hole = (date(2026, 1, 1), date(2026, 6, 1))
 

@@ -42,17 +42,20 @@ class SeriesAsker:
         run.record.asked[spec.resource].add(entity.id)
         if not self._parts():
             return
-        failed = run.record.open_failures.days(spec.resource, entity.id)
-        if not failed and rests(run.calendar, spec, entity, self._cursors):
-            return
         cursor = self._cursor()
-        spans = run.calendar.requests(spec, entity, cursor, failed)
+        left = [
+            *run.record.open_failures.days(spec.resource, entity.id),
+            *run.calendar.older(entity, cursor, run.known.since.get(spec.resource)),
+        ]
+        if not left and rests(run.calendar, spec, entity, self._cursors):
+            return
+        spans = run.calendar.requests(spec, entity, cursor, left)
         if len(spans) > 1 and self._has_new_part() and not run.dry:
             # A part that was never loaded may be denied still: the newest days tell, before all the others are asked.
             newest = spans[-1]
             await self._request(newest, cursor)
             cursor = self._cursor()
-            spans = [span for span in run.calendar.requests(spec, entity, cursor, failed) if span != newest]
+            spans = [span for span in run.calendar.requests(spec, entity, cursor, left) if span != newest]
         parts = self._parts()
         run.record.progress[spec.resource].known += len(spans) * len(parts)
         if run.dry:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 
 import pyarrow as pa
 
@@ -16,13 +17,14 @@ from sources.braze.tables import TABLES
 class Known:
     """What the warehouse is known to have.
 
-    `types` of discovered columns by table, the tables that are `filled`, and the catalogs that are `detailed`: more
-    is known of their entities than the list tells.
+    `types` of discovered columns by table, the tables that are `filled`, the catalogs that are `detailed` (more is
+    known of their entities than the list tells), and `since` which day the series of a resource are loaded.
     """
 
     types: dict[str, dict[str, Type]] = field(default_factory=lambda: defaultdict(dict))
     filled: set[str] = field(default_factory=set)
     detailed: set[str] = field(default_factory=set)
+    since: dict[str, date] = field(default_factory=dict)
 
 
 def pack(rows: Rows, parents: Sequence[Row], known: Known) -> dict[str, pa.Table]:

@@ -39,12 +39,27 @@ class Calendar:
         """The last day that is not read again every run."""
         return self.today - timedelta(days=self.lookback_days) - ONE_DAY
 
+    @property
+    def beginning(self) -> date:
+        """Where series begin of which nothing says when they began."""
+        return self.start_date or self.today - WORKSPACE_HISTORY
+
     def floor(self, entity: Entity) -> date:
         """The earliest day worth asking `entity` for: its own first activity, not before `start_date`."""
         if self.only:
             return max(self.only.first, entity.begins or self.only.first)
-        begins = entity.begins or self.start_date or self.today - WORKSPACE_HISTORY
+        begins = entity.begins or self.beginning
         return max(begins, self.start_date) if self.start_date else begins
+
+    def older(self, entity: Entity, cursor: date | None, since: date | None) -> list[Span]:
+        """The days before `since`, from which on the entity is loaded up to `cursor`, that are wanted by now.
+
+        `start_date` was a later one, or nothing said how early the entity began.
+        """
+        floor = self.floor(entity)
+        if self.only or cursor is None or since is None or floor >= since:
+            return []
+        return [Span(floor, min(since - ONE_DAY, cursor))]
 
     def needed(self, entity: Entity, cursor: date | None) -> Span:
         """The days to ask `entity` for when it is loaded up to `cursor`; an empty span if there are none."""
@@ -62,13 +77,11 @@ class Calendar:
         """
         return min(self.settled, cursor + ONE_DAY - timedelta(days=self.lookback_days))
 
-    def requests(
-        self, spec: SeriesSpec, entity: Entity, cursor: date | None, failed: Iterable[Span] = ()
-    ) -> list[Span]:
-        """The span of each request for `entity`, oldest first; days that `failed` before are asked for again."""
+    def requests(self, spec: SeriesSpec, entity: Entity, cursor: date | None, left: Iterable[Span] = ()) -> list[Span]:
+        """The span of each request for `entity`, oldest first; days that were `left` by earlier runs are among them."""
         if self.only:
-            failed = [Span(max(span.first, self.only.first), min(span.last, self.only.last)) for span in failed]
-        spans = _union([span for span in (self.needed(entity, cursor), *failed) if len(span)])
+            left = [Span(max(span.first, self.only.first), min(span.last, self.only.last)) for span in left]
+        spans = _union([span for span in (self.needed(entity, cursor), *left) if len(span)])
         if spec is CANVAS_SUMMARY:
             blocks = [block for span in spans for block in summary_blocks(span, self.yesterday)]
             return list(dict.fromkeys(blocks))

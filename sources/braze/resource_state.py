@@ -1,5 +1,7 @@
-"""What is kept between runs in the state of dlt's resources: cursors, failures that are open, what has details."""
+"""What is kept between runs in the state of dlt's resources: cursors, open failures, and what else is loaded."""
 
+from collections.abc import MutableMapping
+from datetime import date
 from typing import Any
 
 from sources.braze.cursors import Cursors
@@ -9,6 +11,7 @@ from sources.braze.failures import Failure, OpenFailures
 FAILURES = "sync_failures"
 ZONE = "time_zone"
 DETAILED = "detailed"
+SINCE = "since"
 
 
 def cursors_from_state(state: Any, extraction: Extraction) -> dict[str, Cursors]:
@@ -24,9 +27,22 @@ def cursors_from_state(state: Any, extraction: Extraction) -> dict[str, Cursors]
     }
 
 
-def detailed_from_state(state: Any) -> set[str]:
-    """The catalogs whose details have been loaded."""
-    return {name for name, kept in state.get("resources", {}).items() if kept.get(DETAILED)}
+def learn(extraction: Extraction, state: Any) -> None:
+    """Tell `extraction` which catalogs have details in the warehouse, and since which day series are loaded."""
+    for name, kept in state.get("resources", {}).items():
+        if kept.get(DETAILED):
+            extraction.run.known.detailed.add(name)
+        if since := kept.get(SINCE):
+            extraction.run.known.since[name] = date.fromisoformat(since)
+
+
+def keep(extraction: Extraction, resource: str, kept: MutableMapping[str, Any]) -> None:
+    """Note in the state `kept` of a resource what `learn` is to find there."""
+    if resource in extraction.run.known.detailed:
+        kept[DETAILED] = True
+    since = extraction.loaded_since(resource)
+    if since is not None:
+        kept[SINCE] = since.isoformat()
 
 
 def failures_from_state(state: Any) -> OpenFailures:

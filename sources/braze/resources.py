@@ -14,7 +14,7 @@ from sources.braze.export_jobs import Audience
 from sources.braze.extraction import USERS, Extraction
 from sources.braze.hints import with_table
 from sources.braze.model import Table, Type
-from sources.braze.resource_state import FAILURES, cursors_from_state, detailed_from_state, failures_from_state, section
+from sources.braze.resource_state import FAILURES, cursors_from_state, failures_from_state, learn, section
 from sources.braze.tables import RESOURCES, TABLES, tables_of
 from sources.braze.users import ProfileRequest
 from sources.braze.writer import Writer
@@ -95,12 +95,12 @@ def _start(extraction: Extraction, chunk: Chunk) -> None:
 
 def begin(extraction: Extraction, selected: Iterable[str], schema: dlt.Schema, state: Any) -> None:
     """Start `extraction` of the `selected` resources with what dlt has kept of earlier runs: `schema` and `state`."""
-    _learn(extraction, schema)
-    extraction.run.known.detailed |= detailed_from_state(state)
+    _learn_schema(extraction, schema)
+    learn(extraction, state)
     extraction.start(selected, cursors_from_state(state, extraction), failures_from_state(state))
 
 
-def _learn(extraction: Extraction, schema: dlt.Schema) -> None:
+def _learn_schema(extraction: Extraction, schema: dlt.Schema) -> None:
     """Tell `extraction` what `schema` knows: types of discovered columns, tables that hold data."""
     for name, table in schema.tables.items():
         declared = TABLES.get(name)

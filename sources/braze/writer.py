@@ -16,7 +16,7 @@ from sources.braze.extraction import Extraction
 from sources.braze.hints import stamped, with_table
 from sources.braze.model import Table
 from sources.braze.parcels import PACKED_ROWS, Parcel
-from sources.braze.resource_state import DETAILED, ZONE, section
+from sources.braze.resource_state import ZONE, keep, section
 from sources.braze.tables import TABLES
 
 BATCH_ROWS = 50_000
@@ -74,8 +74,7 @@ class Writer:
                 state.clear()  # what other runs have loaded was loaded by other days
             state[section(self._extraction)] = self._cursors.to_state()
             state[ZONE] = zone
-        if self._resource in self._extraction.run.known.detailed:
-            dlt.current.resource_state()[DETAILED] = True
+        keep(self._extraction, self._resource, dlt.current.resource_state())
 
     def _write(self) -> Iterator[DataItemWithMeta]:
         known = self._extraction.run.known
