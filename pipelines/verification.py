@@ -20,7 +20,6 @@ from sources.braze.comparison import (
     compare_sums,
     sampled,
     typed,
-    without_figures,
 )
 from sources.braze.errors import BrazeError, ConfigurationError, InvalidKey, UnknownEntity
 from sources.braze.flatten import Answer, Row, Rows
@@ -276,7 +275,7 @@ class Verification:
         days = [day for day in span.days() if day in said.days]
         if spec.gaps is not Gaps.ANY:
             return days
-        kept = {row["date"] for row in said.rows[spec.tables[0].name] if not without_figures(row)}
+        kept = {row["date"] for row in said.rows[spec.tables[0].name] if flatten.has_figures(row)}
         return [day for day in days if day in kept]
 
     async def _sum(self, extent: Extent, span: Span, held: Days) -> None:

@@ -19,7 +19,6 @@ TYPES = Table(
     "One column of every type.",
     ("id",),
     (Column("id", Type.TEXT, "Key."), *(Column(f"a_{kind.value}", kind, "Any.") for kind in Type)),
-    open=True,
 )
 JSON = st.recursive(
     st.none()

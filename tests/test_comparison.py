@@ -17,7 +17,6 @@ from sources.braze.comparison import (
     gaps,
     sampled,
     typed,
-    without_figures,
 )
 from sources.braze.relations import ownerships
 from sources.braze.tables import RESOURCES, TABLES
@@ -179,11 +178,6 @@ def test_samples_rotate_until_everything_was_looked_at():
     names = [f"campaign {number}" for number in range(100)]
     seen = {name for offset in range(40) for name in sampled(names, str, 20, DAY + timedelta(days=offset))}
     assert len(seen) == 100
-
-
-def test_rows_without_figures():
-    assert without_figures({"send_id": "5", "sent": 0, "revenue": 0.0})
-    assert not without_figures({"send_id": "5", "revenue": 0.01})
 
 
 def test_every_table_but_the_entities_own_has_a_parent():

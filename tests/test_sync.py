@@ -262,6 +262,10 @@ def test_what_vanished_from_the_workspace_vanishes_from_the_warehouse(
         assert after[table] == expected.get(table, []), table
 
 
+WITHOUT_FIELDS = ("_tags", "_channels", "_teams", "_first_steps", "_paths", "_click_daily", "products", "sync_runs")
+"""Tables whose rows are not made of the fields of an object."""
+
+
 def test_new_fields_arrive_as_columns_and_new_channels_as_rows(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,7 +279,7 @@ def test_new_fields_arrive_as_columns_and_new_channels_as_rows(
         for table in loaded(warehouse):
             new = set(found[table.name]) - set(known.get(table.name, ()))
             assert new <= {"new_counter", "new_object", "new_list", "beams"}, table.name
-            if table.open and table.name in known and counts[table.name]:
+            if table.name in known and counts[table.name] and not table.name.endswith(WITHOUT_FIELDS):
                 assert "new_counter" in new, table.name
         channels = {row[0] for row in rows_of(warehouse, "campaign_message_daily", "channel")}
         assert "hologram" in channels

@@ -116,7 +116,6 @@ class Client:
         clock: Callable[[], float] = time.time,
         backoff: float = 0.5,
         limits: RateLimits | None = None,
-        user_agent: str = "braze-elt",
     ) -> None:
         self._host = urlsplit(base_url).netloc
         self._api_key = _checked_key(api_key)
@@ -128,7 +127,7 @@ class Client:
         self._blank = requests.PreparedRequest()
         headers = {
             "Authorization": f"Bearer {self._api_key}",
-            "User-Agent": user_agent,
+            "User-Agent": "braze-elt",
             "Accept": "application/json",
             "Accept-Encoding": "gzip, deflate",
         }

@@ -152,11 +152,6 @@ def sampled(items: Iterable[T], name: Callable[[T], str], count: int | None, day
     return sorted(items, key=lambda item: blake2b(f"{day} {name(item)}".encode(), digest_size=8).digest())[:count]
 
 
-def without_figures(row: Row) -> bool:
-    """Whether no figure in `row` is above zero."""
-    return not any(isinstance(value, int | float) and value > 0 for value in row.values())
-
-
 def _key(table: Table, row: Row) -> tuple[Any, ...]:
     return tuple(row.get(name) for name in table.key)
 

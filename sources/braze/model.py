@@ -43,7 +43,7 @@ class Table:
     `key` names the columns that identify a row: none of them is ever null or empty. `parent` names the subset of
     the key that is replaced as a whole when any row of it arrives (a merge removes what vanished); None means that a
     row only ever replaces the row of the same key. `history` marks tables whose rows outlive their absence in the
-    API (Braze lists only 90 days of them). `open` tables take unknown scalar fields of the API as new columns.
+    API (Braze lists only 90 days of them). Scalar fields of the API that are not declared become further columns.
     """
 
     name: str
@@ -52,7 +52,6 @@ class Table:
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     parent: tuple[str, ...] | None = None
-    open: bool = False
     history: bool = False
 
     def column(self, name: str) -> Column | None:

@@ -131,7 +131,6 @@ USERS = Table(
         _instant("email_unsubscribed_at", "When the profile unsubscribed from e-mail; comes with `email_subscribe`."),
         _instant("uninstalled_at", "When the app was last uninstalled; missing while it is installed."),
     ),
-    open=True,
 )
 
 USER_CUSTOM_ATTRIBUTES = Table(

@@ -3,6 +3,8 @@
 The grain (`key`) is the merge key; `parent` is what is replaced as a whole.
 """
 
+from dataclasses import replace
+
 from sources.braze.columns import (
     APP_ID,
     CHANNEL,
@@ -82,7 +84,6 @@ def _messages(
         key=(*ids, "channel", "position"),
         parent=ids,
         columns=(*keys, CHANNEL, POSITION, *MESSAGE_STATISTICS, *booked),
-        open=True,
     )
     clicks = Table(
         name=f"{noun}_click_{span}",
@@ -111,7 +112,6 @@ def _series(
         tuple(column.name for column in keys),
         (*keys, *values),
         parent,
-        open=True,
     )
 
 
@@ -146,7 +146,7 @@ def _canvas_statistics(span: str, resource: str, when: tuple[Column, ...], grain
             parent,
         ),
         *(
-            Table(table.name, table.resource, table.description, table.key, table.columns, parent, table.open)
+            replace(table, parent=parent)
             for table in _messages(
                 f"canvas_step_message {span}", resource, (*keys, _STEP_ID), _ENTRY_CONVERSIONS, f"Canvas, {grain}, step"
             )
@@ -173,7 +173,6 @@ _CAMPAIGN_TABLES = (
             instant("last_sent", "Hour of the latest send; null if never sent."),
             _SYNCED,
         ),
-        open=True,
     ),
     _words("campaign", _CAMPAIGN_ID, "tag", "Tags of campaigns"),
     _words("campaign", _CAMPAIGN_ID, "channel", "Channels of campaigns"),
@@ -185,7 +184,6 @@ _CAMPAIGN_TABLES = (
         ("campaign_id", "message_variation_id"),
         (_CAMPAIGN_ID, _MESSAGE_VARIATION_ID, *MESSAGE_FIELDS),
         ("campaign_id",),
-        open=True,
     ),
     Table(
         "campaign_conversion_behaviors",
@@ -202,7 +200,6 @@ _CAMPAIGN_TABLES = (
             text("app_ids", "Apps in which it counts, separated by commas; null means any app."),
         ),
         ("campaign_id",),
-        open=True,
     ),
     _series(
         "campaign_daily",
@@ -247,7 +244,6 @@ _CANVAS_TABLES = (
             instant("last_entry", "Hour of the latest entry; null if nobody entered."),
             _SYNCED,
         ),
-        open=True,
     ),
     _words("canvas", _CANVAS_ID, "tag", "Tags of Canvases"),
     _words("canvas", _CANVAS_ID, "channel", "Channels of Canvases"),
@@ -264,7 +260,6 @@ _CANVAS_TABLES = (
             text("first_step_id", "The first step, where there is just one."),
         ),
         ("canvas_id",),
-        open=True,
     ),
     Table(
         "canvas_variant_first_steps",
@@ -286,7 +281,6 @@ _CANVAS_TABLES = (
             text("type", "Kind of step, for example `message` or `decision_split`."),
         ),
         ("canvas_id",),
-        open=True,
     ),
     Table(
         "canvas_step_channels",
@@ -303,7 +297,6 @@ _CANVAS_TABLES = (
         ("canvas_id", "step_id", "message_variation_id"),
         (_CANVAS_ID, _STEP_ID, _MESSAGE_VARIATION_ID, *MESSAGE_FIELDS),
         ("canvas_id",),
-        open=True,
     ),
     Table(
         "canvas_step_paths",
@@ -343,7 +336,6 @@ _SEGMENT_TABLES = (
             text("text_description", "The author's description."),
             _SYNCED,
         ),
-        open=True,
     ),
     _words("segment", _SEGMENT_ID, "tag", "Tags of segments"),
     _words("segment", _SEGMENT_ID, "team", "Teams of segments"),
@@ -378,7 +370,6 @@ _CARD_TABLES = (
             json("extras", "Key-value pairs attached to the card."),
             _SYNCED,
         ),
-        open=True,
     ),
     _words("card", _CARD_ID, "tag", "Tags of cards"),
     _series(
@@ -438,7 +429,6 @@ _WORKSPACE_TABLES = (
             text("status", "`Active` or `Blocklisted`."),
             _SYNCED,
         ),
-        open=True,
     ),
     Table(
         "event_tags",
