@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from destinations.access import check
 from destinations.errors import DestinationError
@@ -16,6 +17,8 @@ from sources.braze import default_names, open_client
 from sources.braze.access import Access, endpoint_access
 from sources.braze.errors import ConfigurationError
 from sources.braze.settings import resolve
+
+_MARKS = {True: Text("✓", "green"), False: Text("✗", "red"), None: Text("–")}
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,7 @@ def run_check(destination: str, dataset: str) -> int:
     findings = [*_braze(), _warehouse(destination, dataset)]
     table = Table("", "checked", "what to do")
     for finding in findings:
-        mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: "–"}[finding.fine]
-        table.add_row(mark, finding.subject, finding.cure)
+        table.add_row(_MARKS[finding.fine], finding.subject, finding.cure)
     stdout().print(table)
     return 2 if any(finding.fine is False for finding in findings) else 0
 

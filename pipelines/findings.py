@@ -164,7 +164,7 @@ def print_text(report: Report, requests: int, settled: date) -> None:
     """Print a line per difference, the counts per resource, and what to do; `settled` days no sync reads again."""
     console = stdout()
     for line in (*map(_line, report.findings), *_notes(report)):
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(line, soft_wrap=True)
     grid = Grid("resource", "entities", "days", "rows compared", "differences", "behind", "gone from Braze")
     for column in grid.columns[1:]:
         column.justify = "right"

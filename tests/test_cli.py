@@ -375,6 +375,24 @@ def test_status_as_json_and_its_exit_code(workplace: Path, monkeypatch: pytest.M
     assert braze_elt("status", "--max-age-hours", "0").exit_code == 3
 
 
+def test_what_looks_like_markup_is_printed_as_it_is(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names come from Braze, and a cure may have brackets."""
+    with workspace(campaigns=1, canvases=1) as sandbox:
+        configure(monkeypatch, sandbox, sends="sale[/b]:[red]:smile:")
+        loaded = braze_elt("sync", "--select", "sends")
+        status = braze_elt("status")
+        monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", "lake")
+        monkeypatch.setenv("DESTINATION__FILESYSTEM__TABLE_FORMAT", "delta")
+        monkeypatch.setitem(sys.modules, "deltalake", None)
+        check = braze_elt("check", "--destination", "filesystem")
+    assert loaded.exit_code == 3, loaded.exception
+    assert "failed: sends sale[/b]:[red]:smile:" in loaded.stdout
+    assert status.exit_code == 0, status.exception
+    assert "sale[/b]:[red]:smile:" in status.stdout
+    assert check.exit_code == 2
+    assert "pip install 'braze-elt[delta]'" in " ".join(check.stdout.split())
+
+
 def test_logs_are_json_lines_on_stderr_and_results_stay_on_stdout(
     workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
