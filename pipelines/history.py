@@ -7,7 +7,7 @@ from datetime import date, datetime
 
 from destinations.access import check
 from destinations.location import exists
-from destinations.reading import Dataset, connected
+from destinations.reading import Dataset, as_instant, connected
 from pipelines.job import Job, make_pipeline, only_run
 from pipelines.status import newest_days
 
@@ -64,12 +64,12 @@ def _read(dataset: Dataset, command: str) -> History:
     tables = dataset.table_names()
     if "sync_runs" not in tables:
         return History()
-    good = {row["status"]: row["finished_at"] for row in dataset.query(_GOOD_RUNS.format(command=command))}
+    good = {row["status"]: as_instant(row["finished_at"]) for row in dataset.query(_GOOD_RUNS.format(command=command))}
     failing = dataset.query(_FAILING_SINCE) if "sync_failures" in tables else []
     return History(
         ok=good.get("ok"),
         partial=good.get("partial"),
-        since={(row["resource"], row["entity_id"]): row["since"] for row in failing},
+        since={(row["resource"], row["entity_id"]): as_instant(row["since"]) for row in failing},
         newest=newest_days(dataset, tables),
     )
 
@@ -89,5 +89,5 @@ def last_start(job: Job, names: Sequence[str]) -> datetime | None:
             if "sync_runs" not in dataset.table_names():
                 return None
             sql = _LAST_START.format(command=job.command, selected=",".join(names))
-            started: datetime | None = dataset.query(sql)[0]["started_at"]
+            started: datetime | None = as_instant(dataset.query(sql)[0]["started_at"])
             return started

@@ -1,8 +1,10 @@
 """Destinations beside DuckDB and Postgres: what stands in the way of one, and two nights in SQLite by SQLAlchemy."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,13 @@ from destinations.access import check
 from destinations.factory import destination
 from destinations.location import fingerprint, location
 from pipelines.cli import cli
+from pipelines.history import last_start
+from pipelines.job import Job
 from sources.braze.disposition import can_merge
 from tests.lakes import Engine
+from tests.loopback import Loopback, Reply
 from tests.test_lakes import CAMPAIGNS, URL, two_nights
-from tests.workspaces import configure, workspace
+from tests.workspaces import NOW, configure, sync, workspace
 
 SQLITE = "DESTINATION__SQLALCHEMY__CREDENTIALS"
 FILESYSTEM = "DESTINATION__FILESYSTEM"
@@ -26,6 +31,18 @@ def test_two_nights_in_sqlite(workplace: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv(SQLITE, f"sqlite:///{workplace}/loads.db")
     warehouse = Engine("sqlalchemy", f"sqlite:///{workplace}/loads__braze.db")
     two_nights(warehouse, monkeypatch, workplace, CAMPAIGNS, canvases=1)
+
+
+def test_what_sqlite_remembers_of_runs_is_of_use(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite gives moments back as text."""
+    monkeypatch.setenv(SQLITE, f"sqlite:///{workplace}/loads.db")
+    with workspace(campaigns=1, canvases=0) as sandbox, Loopback(lambda _: Reply(body=b"ok")) as chat:
+        configure(monkeypatch, sandbox, alert_webhook=f"{chat.url}/hook")
+        sandbox.fail("/campaigns/details", "400")
+        assert sync("sqlalchemy", "campaigns") == 3
+        assert sync("sqlalchemy", "campaigns", now=NOW + timedelta(days=1)) == 3
+    assert "since 2026-04-10 12:30 EDT" in json.loads(chat.received[-1].body)["text"]
+    assert last_start(Job("sync", destination="sqlalchemy"), ["campaigns"]) == NOW + timedelta(days=1)
 
 
 # What stands in the way
@@ -84,6 +101,8 @@ import sys
 for name in sys.argv[1].split(","):
     sys.modules[name] = None
 from pipelines.cli import cli
+from pipelines.history import last_start
+from pipelines.job import Job
 cli(sys.argv[2:], prog_name="braze-elt")
 """
 
