@@ -19,6 +19,8 @@ import requests
 from click.testing import CliRunner, Result
 
 from pipelines.cli import cli
+from sources.braze import endpoints
+from sources.braze.endpoints import Endpoint
 from sources.braze.tables import TABLES
 from sources.braze_sandbox import Sandbox
 from tests.warehouses import Warehouse
@@ -422,6 +424,50 @@ def test_check_names_what_is_wrong_and_its_cure(workplace: Path, monkeypatch: py
     assert "✗" not in fine.output
     assert "✗" in wrong.output
     assert written(workplace) == []
+
+
+def checked(output: str) -> dict[str, str]:
+    """The mark of each endpoint that `check` asked."""
+    return {path: mark for mark, path in re.findall(r"│ (✓|✗|–) │ (\S+/\S+|events) \(", output)}
+
+
+@pytest.mark.parametrize(
+    ("segments", "denied", "code", "marks"),
+    [
+        (True, ["users.export.segment"], 2, {"users/export/segment": "✗", "users/export/ids": "✓"}),
+        (True, ["users.export.ids"], 0, {"users/export/segment": "✓", "users/export/ids": "–"}),
+        (False, ["users.export.segment"], 0, {"users/export/segment": "–"}),
+        (False, ["events.get"], 0, {"events": "–", "events/list": "✓"}),
+        (False, ["events.list"], 0, {"events": "✓", "events/list": "–"}),
+        (False, ["events.get", "events.list"], 2, {"events": "✗", "events/list": "✗"}),
+        (False, ["feed.details"], 0, {"feed/list": "✓", "feed/details": "–", "feed/data_series": "✓"}),
+        (False, ["canvas.data_series"], 2, {"canvas/data_series": "✗", "canvas/details": "✓"}),
+    ],
+)  # fmt: skip
+def test_check_knows_what_a_sync_needs(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch,
+    segments: bool, denied: list[str], code: int, marks: dict[str, str],
+) -> None:  # fmt: skip
+    with workspace(denied=frozenset(denied)) as sandbox:
+        configure(monkeypatch, sandbox, **{"segments": next(iter(sandbox.workspace.segments))} if segments else {})
+        result = braze_elt("check")
+        assert sandbox.exports.jobs == [], "an export was started"
+    assert result.exit_code == code, result.output
+    assert marks.items() <= checked(result.output).items()
+
+
+def test_check_asks_every_endpoint_whose_request_does_nothing_and_names_an_entity(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with workspace(news_feed=False) as sandbox:
+        configure(monkeypatch, sandbox)
+        result = braze_elt("check")
+        asked = {request.path.removeprefix("/"): request.params for request in sandbox.log.requests}
+    assert result.exit_code == 0, result.output
+    known = {endpoint.path: endpoint for endpoint in vars(endpoints).values() if isinstance(endpoint, Endpoint)}
+    assert set(known) - set(asked) == {"users/export/global_control_group", "export/segment/cancel"}
+    assert all(set(known[path].identifiers) <= set(params) for path, params in asked.items())
+    assert {checked(result.output)[f"feed/{name}"] for name in ("list", "details", "data_series")} == {"–"}
 
 
 # The sandbox command

@@ -1,14 +1,27 @@
-"""Which endpoints a key may use, asked with one small request each."""
+"""Which endpoints a key may use, asked with one small request each.
+
+Not asked are the export of the global control group, which any accepted request would start, and the cancellation of
+exports, whose permission is that of `segments/list`.
+"""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 from sources.braze import endpoints
 from sources.braze.client import Client
 from sources.braze.endpoints import Endpoint
-from sources.braze.errors import BrazeError, InvalidKey, NotAvailable, PermissionDenied, Unreachable
+from sources.braze.errors import (
+    BrazeError,
+    ExportRunning,
+    InvalidKey,
+    NotAvailable,
+    PermissionDenied,
+    Unreachable,
+)
 
 _PROBES: tuple[tuple[str, Endpoint], ...] = (
     ("campaigns", endpoints.CAMPAIGNS_LIST),
@@ -23,28 +36,43 @@ _PROBES: tuple[tuple[str, Endpoint], ...] = (
     ("segments", endpoints.SEGMENTS_DETAILS),
     ("segment_series", endpoints.SEGMENTS_DATA_SERIES),
     ("cards", endpoints.FEED_LIST),
+    ("cards", endpoints.FEED_DETAILS),
+    ("card_series", endpoints.FEED_DATA_SERIES),
     ("kpis", endpoints.KPI_MAU),
     ("kpis", endpoints.KPI_DAU),
     ("kpis", endpoints.KPI_NEW_USERS),
     ("kpis", endpoints.KPI_UNINSTALLS),
     ("sessions", endpoints.SESSIONS_DATA_SERIES),
     ("events", endpoints.EVENTS),
+    ("events", endpoints.EVENTS_LIST),
     ("event_series", endpoints.EVENTS_DATA_SERIES),
     ("purchases", endpoints.PURCHASES_PRODUCT_LIST),
     ("purchases", endpoints.PURCHASES_REVENUE_SERIES),
     ("purchases", endpoints.PURCHASES_QUANTITY_SERIES),
+    ("users", endpoints.USERS_EXPORT_SEGMENT),
     ("users", endpoints.USERS_EXPORT_IDS),
 )
-_OPTIONAL = {endpoints.FEED_LIST, endpoints.EVENTS}
-"""Newer workspaces have no News Feed; older keys read events by `events/list`."""
+_EVENT_NAMES = frozenset({endpoints.EVENTS, endpoints.EVENTS_LIST})
+"""Either will do: older keys read events by `events/list`."""
+_DISPENSABLE = frozenset(
+    {endpoints.FEED_LIST, endpoints.FEED_DETAILS, endpoints.FEED_DATA_SERIES, endpoints.USERS_EXPORT_IDS}
+)
+"""A sync goes on without the News Feed, which newer workspaces do not have, and looks up nobody by id."""
 _NOBODY = "braze-elt-access-check"
-"""An identifier that no entity has: a 400 for it still proves the permission."""
-_IDENTIFIERS = ("campaign_id", "canvas_id", "segment_id", "send_id", "event")
+"""An identifier that no entity has, as those of Braze are UUIDs: a 400 for it still proves the permission."""
+_BODIES: Mapping[Endpoint, Mapping[str, Any]] = {
+    # No segment has this id, and without `fields_to_export` Braze refuses a second time: nothing is ever exported.
+    endpoints.USERS_EXPORT_SEGMENT: {"segment_id": _NOBODY},
+    endpoints.USERS_EXPORT_IDS: {"external_ids": [_NOBODY], "fields_to_export": ["braze_id"]},
+}
 
 
 @dataclass(frozen=True)
 class Access:
-    """Whether `resource` may use `endpoint`; `error` says why not, None if it may."""
+    """Whether `resource` may use `endpoint`; `error` says why not, None if it may.
+
+    `optional` says that the resource can be loaded all the same.
+    """
 
     resource: str
     endpoint: Endpoint
@@ -53,42 +81,39 @@ class Access:
 
 
 async def endpoint_access(client: Client) -> list[Access]:
-    """Ask one small request per permission, in the order of the tables.
+    """Ask one small request per permission; the answers come in the order of the tables.
 
     Raises `InvalidKey` if all of them refuse the key, `Unreachable` if the host does not answer.
     """
-    errors = await asyncio.gather(*(_probe(client, endpoint) for _, endpoint in _PROBES))
-    refused = [error for error in errors if isinstance(error, InvalidKey)]
-    if refused and not client.traffic.succeeded and not any(error is None for error in errors):
+    answers = await asyncio.gather(*(_probe(client, endpoint) for _, endpoint in _PROBES))
+    refused = [error for error in answers if isinstance(error, InvalidKey)]
+    if refused and not client.traffic.succeeded and not any(error is None for error in answers):
         raise refused[0]
+    errors = {endpoint: _permission(error) for (_, endpoint), error in zip(_PROBES, answers, strict=True)}
     return [
-        Access(resource, endpoint, _permission(error), endpoint in _OPTIONAL)
-        for (resource, endpoint), error in zip(_PROBES, errors, strict=True)
+        Access(resource, endpoint, errors[endpoint], _is_optional(endpoint, errors)) for resource, endpoint in _PROBES
     ]
 
 
 async def _probe(client: Client, endpoint: Endpoint) -> BrazeError | None:
     try:
         if endpoint.method == "POST":
-            await client.post(endpoint, {"external_ids": [_NOBODY], "fields_to_export": ["braze_id"]})
+            await client.post(endpoint, _BODIES[endpoint])
         else:
             await client.get(endpoint, _parameters(endpoint))
     except Unreachable:
         raise
+    except ExportRunning:
+        return None  # too many exports are under way, but the key may start one
     except (PermissionDenied, NotAvailable, InvalidKey) as error:
         return error
     except BrazeError as error:
-        return None if error.status == 400 else error
+        return None if error.status == HTTPStatus.BAD_REQUEST else error
     return None
 
 
 def _parameters(endpoint: Endpoint) -> dict[str, Any]:
-    if endpoint.cap is None and not endpoint.path.endswith("/details"):
-        return {}
-    owner = endpoint.path.split("/")[0].rstrip("s")
-    wanted = {"campaign": ["campaign_id"], "send": ["campaign_id", "send_id"], "event": ["event"]}
-    named = wanted.get(owner, [f"{owner}_id"] if f"{owner}_id" in _IDENTIFIERS else [])
-    parameters: dict[str, Any] = dict.fromkeys(named, _NOBODY)
+    parameters: dict[str, Any] = dict.fromkeys(endpoint.identifiers, _NOBODY)
     if endpoint.cap:
         parameters |= {"length": 1, "ending_at": datetime.now(tz=UTC).isoformat(timespec="seconds")}
     return parameters
@@ -97,5 +122,14 @@ def _parameters(endpoint: Endpoint) -> dict[str, Any]:
 def _permission(error: BrazeError | None) -> BrazeError | None:
     """A 401 while other endpoints answer is about the permission, not the key."""
     if isinstance(error, InvalidKey) and error.endpoint:
-        return PermissionDenied(error.endpoint, 401, error.detail)
+        return PermissionDenied(error.endpoint, HTTPStatus.UNAUTHORIZED, error.detail)
     return error
+
+
+def _is_optional(endpoint: Endpoint, errors: Mapping[Endpoint, BrazeError | None]) -> bool:
+    """Whether a sync goes on although `endpoint` is refused or not there; any other error is one to it too."""
+    if not isinstance(errors[endpoint], PermissionDenied | NotAvailable):
+        return False
+    if endpoint in _EVENT_NAMES:
+        return any(errors[other] is None for other in _EVENT_NAMES)
+    return endpoint in _DISPENSABLE
