@@ -1,18 +1,19 @@
 """`braze-elt sandbox`: the stand-in workspace as a process."""
 
-import asyncio
-import contextlib
 from datetime import date
 from typing import Any
 
 import click
 import orjson
 
-from sources.braze_sandbox import RateLimit, Sandbox, Workspace, WorkspaceOptions
+from sources.braze_sandbox import RateLimit, Workspace, WorkspaceOptions, serve
 
 
 def run_sandbox(port: int, host: str, totals: tuple[date, date] | None, options: dict[str, Any]) -> None:
-    """Serve until interrupted, or print the right sums of a range of days."""
+    """Serve until interrupted or terminated, or print the right sums of a range of days.
+
+    Raises `click.UsageError` for a port that cannot be served at.
+    """
     workspace_options = _options(options)
     if totals:
         sums = Workspace(workspace_options).totals(*totals)
@@ -22,8 +23,12 @@ def run_sandbox(port: int, host: str, totals: tuple[date, date] | None, options:
     def ready(url: str) -> None:
         click.echo(f"Serving a Braze workspace at {url} until interrupted (set it as `endpoint`, with any key).")
 
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(Sandbox(workspace_options).serve(port, host, ready))
+    try:
+        serve(workspace_options, port, host, ready)
+    except OSError as error:
+        raise click.UsageError(
+            f"--port {port} at --host {host} cannot be used ({error.strerror}): name another."
+        ) from None
 
 
 def _options(options: dict[str, Any]) -> WorkspaceOptions:

@@ -473,7 +473,9 @@ def test_check_asks_every_endpoint_whose_request_does_nothing_and_names_an_entit
 # The sandbox command
 
 
-def test_the_sandbox_serves_until_it_is_ended() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_sandbox_serves_until_it_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with process("sandbox", "--port", "0", "--campaigns", "3", "--api-key", "k") as running:
         assert running.stdout
         url = re.search(r"http://\S+", running.stdout.readline())
@@ -481,8 +483,17 @@ def test_the_sandbox_serves_until_it_is_ended() -> None:
         asked = {"url": f"{url[0]}/campaigns/list", "timeout": 10}
         assert len(requests.get(**asked, headers={"Authorization": "Bearer k"}).json()["campaigns"]) <= 3
         assert requests.get(**asked, headers={"Authorization": "Bearer x"}).status_code == 401
-        running.send_signal(signal.SIGINT)
+        assert len(list(tmp_path.glob("braze-sandbox-*"))) == 1
+        running.send_signal(number)
         assert running.wait(20) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = braze_elt("sandbox", "--port", str(taken.getsockname()[1]))
+    assert result.exit_code == 2
+    assert "address already in use): name another." in sentence(result)
 
 
 def test_the_sandbox_states_its_totals_and_stops() -> None:
