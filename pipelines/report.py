@@ -14,11 +14,13 @@ from pipelines.outcome import Outcome
 from pipelines.terminal import stderr, stdout
 from sources.braze.extraction import Extraction
 from sources.braze.record import Progress as Known
+from sources.braze.users import Profiles
 
 logger = logging.getLogger(__name__)
 LINE_SECONDS = 10.0
 """Seconds between progress lines where there is no terminal."""
 REFRESH_SECONDS = 0.2
+MOST_PLACES = 20
 
 
 class Reporter:
@@ -94,9 +96,16 @@ def print_outcome(extraction: Extraction, outcome: Outcome) -> None:
         f" (429), {traffic.waited:.0f} s waited for the rate limit, {outcome.seconds:.1f} s in all."
     )
     if extraction.profiles and extraction.profiles.unknown:
-        shown = ", ".join(f"{name} (line {place})" for place, name in extraction.profiles.unknown_ids[:20])
-        console.print(f"{extraction.profiles.unknown:,} ids are not known to Braze: {shown}", soft_wrap=True)
+        console.print(_unknown_ids(extraction.profiles), soft_wrap=True)
     for failure in extraction.failures[:10]:
         console.print(f"  failed: {failure.resource} {failure.entity_id}: {failure.message}", soft_wrap=True)
     if len(extraction.failures) > 10:
         console.print(f"  … and {len(extraction.failures) - 10:,} more in sync_failures.")
+
+
+def _unknown_ids(profiles: Profiles) -> str:
+    """Where the unknown ids stand in the input: the ids themselves are personal data, and output is often kept."""
+    places = [f"{place:,}" for place, _ in profiles.unknown_ids[:MOST_PLACES]]
+    more = ", …" if profiles.unknown > len(places) else ""
+    ids, lines = ("1 id is", "line") if profiles.unknown == 1 else (f"{profiles.unknown:,} ids are", "lines")
+    return f"{ids} not known to Braze: {lines} {', '.join(places)}{more} of the input."

@@ -170,8 +170,8 @@ def test_external_ids(warehouse: Warehouse, workplace: Path, monkeypatch: pytest
         (workplace / "ids.txt").write_text("\n".join(ids), encoding="utf-8")
         result = braze_elt("export-users", "--external-ids", "ids.txt", "--destination", warehouse.name)
         assert result.exit_code == 0, result.output
-        assert "2 ids are not known to Braze: nobody-1 (line 101), nobody-2 (line 103)" in result.stdout
-        assert "nobody" not in result.stderr
+        assert "2 ids are not known to Braze: lines 101, 103 of the input." in result.stdout
+        assert "nobody" not in result.output
         requests_ = asked(sandbox, "/users/export/ids")
         assert {len(request.params["external_ids"]) for request in requests_} == {50, (len(known) + 2) % 50}
         assert figures(warehouse) == rounded(Expected().load(known).figures())
@@ -197,7 +197,8 @@ def test_external_ids_from_stdin_and_from_another_database(
         query = ("--external-ids-query", "SELECT id FROM people", "--external-ids-url", url)
         result = braze_elt("export-users", "--external-ids", "-", *query, input="user-0\nuser-1\nwho?\n")
         assert result.exit_code == 0, result.output
-        assert "1 ids are not known to Braze: who? (line 3)" in result.stdout
+        assert "1 id is not known to Braze: line 3 of the input." in result.stdout
+        assert "who?" not in result.output
         assert rows_of(duck, "users", "external_id") == [(f"user-{n}",) for n in range(4)]
 
 
