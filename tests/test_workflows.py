@@ -14,6 +14,7 @@ import yaml
 
 from sources.braze_sandbox import Sandbox, WorkspaceOptions
 from tests import postgres
+from tests.test_docs import SECRET
 from tests.warehouses import Warehouse
 from tests.workspaces import differences, doubled, orphans
 
@@ -164,6 +165,19 @@ def test_every_workflow_may_only_read_ends_in_time_and_gives_expressions_to_the_
 def test_nights_and_backfills_wait_for_each_other() -> None:
     groups = [WORKFLOWS[name]["concurrency"] for name in ("nightly", "backfill")]
     assert groups == [{"group": "warehouse", "cancel-in-progress": False}] * 2
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        step("nightly", "sync", "Sync")["env"],
+        step("backfill", "backfill", "Backfill")["env"],
+        yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())["services"]["nightly"]["environment"],
+    ],
+    ids=["nightly", "backfill", "compose"],
+)
+def test_every_secret_of_the_source_can_be_given(environment: dict[str, Any]) -> None:
+    assert {f"SOURCES__BRAZE__{name.upper()}" for name in SECRET} <= set(environment)
 
 
 def test_the_tests_are_what_ci_runs() -> None:
