@@ -182,7 +182,12 @@ def backfill(start: date, end: date, plan: bool, **asked: Any) -> None:
 @cli.command("export-users")
 @click.option("--segment", "segments", multiple=True, metavar="ID", help="Segment to export; repeatable.")
 @click.option("--global-control-group", is_flag=True, help="Export the global control group.")
-@click.option("--external-ids", type=click.File("r"), metavar="FILE", help="External ids, one a line; - for stdin.")
+@click.option(
+    "--external-ids",
+    type=click.File("r", encoding="utf-8-sig"),
+    metavar="FILE",
+    help="External ids, one a line; - for stdin.",
+)
 @click.option("--external-ids-query", metavar="SQL", help="A query whose first column holds external ids.")
 @click.option("--external-ids-url", metavar="URL", help="SQLAlchemy URL for the query; the default is the warehouse.")
 @click.option("--cancel", is_flag=True, help="Cancel the running exports of the segments instead.")

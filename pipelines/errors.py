@@ -23,12 +23,12 @@ def loading() -> Iterator[None]:
         cause = _cause(failure)
         if not isinstance(failure, PipelineStepFailed) or failure.step in ("load", "sync"):
             raise RunFailed(
-                f"The warehouse did not take the load: {_sentence(cause)}. What was loaded before is complete; the rest"
-                " is kept and will be loaded first by the next run."
+                f"The warehouse did not take the load: {first_line(cause)}. What was loaded before is complete; the"
+                " rest is kept and will be loaded first by the next run."
             ) from failure
         if isinstance(cause, OSError):
             raise RunFailed(
-                f"What was to be loaded could not be written to disk: {_sentence(cause)}. What was loaded before is"
+                f"What was to be loaded could not be written to disk: {first_line(cause)}. What was loaded before is"
                 " complete; the next run asks for the rest again."
             ) from failure
         raise
@@ -41,9 +41,10 @@ def _cause(failure: BaseException) -> BaseException:
     return failure
 
 
-def _sentence(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of what `error` says, without its full stop; its kind if it says nothing."""
     words = str(error).strip()
-    return words.splitlines()[0].rstrip(".") if words else type(error).__name__
+    return words.splitlines()[0].rstrip(".!") if words else type(error).__name__
 
 
 def sentence_of(error: Exception) -> str:

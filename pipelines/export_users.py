@@ -9,10 +9,11 @@ from tempfile import TemporaryFile
 from typing import TextIO
 
 import click
-import sqlalchemy
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from dlt.destinations.exceptions import DatabaseException
+from sqlglot.errors import SqlglotError
 
 from destinations.reading import connected
+from pipelines.errors import first_line
 from pipelines.job import PIPELINE, Job, make_pipeline
 from pipelines.run import run
 from sources.braze import open_client
@@ -21,6 +22,7 @@ from sources.braze.exports import cancel_export
 from sources.braze.profile_tables import GLOBAL_CONTROL_GROUP
 from sources.braze.resources import exports_folder
 from sources.braze.settings import Settings, resolve
+from sources.braze.user_query import UserQuery
 
 _ROWS_AT_A_TIME = 10_000
 
@@ -35,20 +37,18 @@ def run_export(
 ) -> int:
     """Load the profiles asked for, as `job` says where, and return the exit code.
 
-    Raises `ConfigurationError` if none are asked for.
+    Raises `ConfigurationError` if none are asked for, or the ids cannot be read.
     """
     sources: list[Iterator[str]] = []
     if external_ids:
-        sources.append(line.strip() for line in external_ids)
+        sources.append(_kept_aside(_lines(external_ids)))
     if external_ids_query and external_ids_url:
         sources.append(_kept_aside(_queried(external_ids_url, external_ids_query)))
     elif external_ids_query:
-        pipeline = make_pipeline(job.pipeline, job.dataset, job.destination)
-        with connected(pipeline) as dataset:
-            sources.append(_kept_aside(dataset.first_column(external_ids_query)))
+        sources.append(_kept_aside(_from_warehouse(job, external_ids_query)))
     elif external_ids_url:
         raise ConfigurationError("--external-ids-url needs --external-ids-query: the SQL whose first column holds ids.")
-    audiences = (*segments, *([GLOBAL_CONTROL_GROUP] if global_control_group else []))
+    audiences = (*dict.fromkeys(segments), *([GLOBAL_CONTROL_GROUP] if global_control_group else []))
     if not audiences and not sources:
         raise ConfigurationError(
             "Nothing to export: give --segment ID, --global-control-group, --external-ids FILE or"
@@ -57,23 +57,33 @@ def run_export(
     return run(replace(job, audiences=audiences, external_ids=chain.from_iterable(sources) if sources else None))
 
 
-def _queried(url: str, sql: str) -> Iterator[str]:
-    """The first column of `sql` at a SQLAlchemy `url`, streamed."""
+def _lines(file: TextIO) -> Iterator[str]:
     try:
-        engine = sqlalchemy.create_engine(url)
-        with engine.connect() as connection:
-            rows = connection.execution_options(stream_results=True).execute(sqlalchemy.text(sql))
-            for row in rows.yield_per(_ROWS_AT_A_TIME):
-                if row[0] is not None:
-                    yield str(row[0])
-    except (ArgumentError, ModuleNotFoundError) as error:
-        raise ConfigurationError(f"--external-ids-url cannot be used ({type(error).__name__}).") from None
-    except SQLAlchemyError as error:
-        raise ConfigurationError(f"--external-ids-query failed ({type(error).__name__}).") from None
+        for line in file:
+            yield line.strip()
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"--external-ids: {file.name} is not text in UTF-8: save it as such.") from None
+
+
+def _queried(url: str, sql: str) -> Iterator[str]:
+    """The first column of `sql` at a SQLAlchemy `url`."""
+    with UserQuery(url, sql, "--external-ids-url", "--external-ids-query").result() as result:
+        for row in result.yield_per(_ROWS_AT_A_TIME):
+            if row[0] is not None:
+                yield str(row[0])
+
+
+def _from_warehouse(job: Job, sql: str) -> Iterator[str]:
+    """The first column of `sql` in the warehouse."""
+    with connected(make_pipeline(job.pipeline, job.dataset, job.destination)) as dataset:
+        try:
+            yield from dataset.first_column(sql)
+        except (DatabaseException, SqlglotError) as error:
+            raise ConfigurationError(f"--external-ids-query fails: {first_line(error)}. Correct the query.") from None
 
 
 def _kept_aside(ids: Iterator[str]) -> Iterator[str]:
-    """The ids, read to the end now: an open query could hinder the load, and what it fails with comes too late."""
+    """The ids, read to the end now: an open query could hinder the load, and its errors would come too late."""
     file = TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - it has no name and is gone once it was read
     file.writelines(f"{external_id}\n" for external_id in ids)
     file.seek(0)

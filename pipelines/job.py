@@ -27,6 +27,7 @@ from sources.braze.client import Client
 from sources.braze.disposition import can_merge
 from sources.braze.errors import ConfigurationError
 from sources.braze.export_jobs import Audience
+from sources.braze.extraction import USERS
 from sources.braze.settings import Settings
 from sources.braze.tables import RESOURCES
 from sources.braze.users import ProfileRequest
@@ -67,14 +68,16 @@ class Job:
 
     def profiles(self, settings: Settings, folder: Path) -> ProfileRequest:
         """Whose profiles to load: those the command names, or else the configured segments."""
-        segments = settings.segments if self.audiences is None else self.audiences
-        return ProfileRequest(folder, tuple(Audience(segment) for segment in segments), self.external_ids)
+        return ProfileRequest(folder, tuple(map(Audience, self._audiences(settings))), self.external_ids)
+
+    def _audiences(self, settings: Settings) -> tuple[str, ...]:
+        return settings.segments if self.audiences is None else self.audiences
 
     def names(self, settings: Settings) -> tuple[str, ...]:
         """The selected resources. Raises `ConfigurationError` for an unknown one, with the nearest."""
         if self.select is None:
             names = default_names(settings)
-            return tuple(name for name in names if name != "users") if self.only else names
+            return tuple(name for name in names if name != USERS) if self.only else names
         asked = [name.strip() for name in self.select.split(",") if name.strip()]
         for name in asked:
             if name not in RESOURCES:
@@ -86,6 +89,16 @@ class Job:
         if not asked:
             raise ConfigurationError(f"--select is empty: name one or more of {', '.join(RESOURCES)}.")
         return tuple(name for name in RESOURCES if name in asked)
+
+    def names_to_load(self, settings: Settings) -> tuple[str, ...]:
+        """The selected resources. Raises `ConfigurationError` also if nobody says whose profiles to load."""
+        names = self.names(settings)
+        if USERS in names and not self._audiences(settings) and self.external_ids is None:
+            raise ConfigurationError(
+                "--select names users, but `segments` is empty: list the segments whose profiles to load there, or"
+                " load some by braze-elt export-users."
+            )
+        return names
 
 
 def make_pipeline(name: str, dataset: str, destination_name: str, file: Path | None = None) -> dlt.Pipeline:

@@ -44,7 +44,7 @@ def run(job: Job, plan: bool = False) -> int:
 def _run(job: Job, plan: bool, outcome: Outcome) -> int:
     settings = resolve(**job.overrides)
     outcome.zone = settings.zone
-    names = job.names(settings)
+    names = job.names_to_load(settings)
     if USERS in names and settings.export_bucket:
         open_bucket(settings.export_bucket)  # a bucket that cannot be opened ends the run before it has begun
     with opened(job) as pipeline:

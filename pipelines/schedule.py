@@ -37,7 +37,7 @@ def run_schedule(job: Job, cron: str, at_once: bool = False) -> int:
     """
     configure_logging(job.log_format)
     settings = resolve(**job.overrides)
-    names = job.names(settings)
+    names = job.names_to_load(settings)
     timetable = Timetable(cron, settings.zone)
     try:
         last = last_start(job, names)

@@ -211,7 +211,11 @@ def test_a_postgres_that_refuses_is_named_without_its_password(
 QUERIES = [
     ("not a url", "SELECT 1", "`sends_query_url` is not a database URL"),
     ("nosuchdb://host/x", "SELECT 1", "`sends_query_url` needs a driver that is not installed"),
-    ("postgresql+psycopg2://me:hush-hush@127.0.0.1:{port}/x", "SELECT 1", "`sends_query_url` cannot be reached"),
+    (
+        "postgresql+psycopg2://me:hush-hush@127.0.0.1:{port}/x",
+        "SELECT 1",
+        "The database in `sends_query_url` cannot be reached",
+    ),
     ("sqlite:///here.sqlite", "SELECT 1 FROM nowhere", "`sends_query` fails: no such table: nowhere"),
     ("sqlite:///here.sqlite", "SELECT 1 AS campaign_id", "`sends_query` must select campaign_id and send_id"),
     ("sqlite:///here.sqlite", "SELECT 1 AS campaign_id, NULL AS send_id", "`sends_query` selects a row without"),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import dlt
+import duckdb
 import pytest
 import requests
 import sqlalchemy
@@ -167,7 +168,7 @@ def test_external_ids(warehouse: Warehouse, workplace: Path, monkeypatch: pytest
         known = [profile for profile in sandbox.workspace.profiles(segments(sandbox)[0]) if profile.get("external_id")]
         ids = [profile["external_id"] for profile in known]
         ids[100:100] = ["nobody-1", "", "nobody-2"]
-        (workplace / "ids.txt").write_text("\n".join(ids), encoding="utf-8")
+        (workplace / "ids.txt").write_text("\n".join(ids), encoding="utf-8-sig")
         result = braze_elt("export-users", "--external-ids", "ids.txt", "--destination", warehouse.name)
         assert result.exit_code == 0, result.output
         assert "2 ids are not known to Braze: lines 101, 103 of the input." in result.stdout
@@ -282,9 +283,10 @@ def test_the_global_control_group_takes_nothing_from_the_segments(
         control = set(members(sandbox, None))
         while not control.intersection(members(sandbox, some)):
             sandbox.workspace.update("segment", some, share=sandbox.workspace.segments[some].share + 1)
-        result = export_segment(some, None, "--global-control-group")
+        result = export_segment(some, None, "--global-control-group", "--segment", some)
         assert result.exit_code == 0, result.output
         assert len(asked(sandbox, "/users/export/global_control_group", 201)) == 1
+        assert len(asked(sandbox, "/users/export/segment")) == 1, "what is named twice is exported once"
         group, segment = set(members(sandbox, None)), set(members(sandbox, some))
         assert group & segment
         assert group - segment
@@ -496,25 +498,58 @@ def test_wrong_settings_get_a_sentence_before_anything_is_written(
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "says"),
     [
-        (),
-        ("--cancel",),
-        ("--external-ids-url", "sqlite://"),
-        ("--external-ids-query", "SELECT 1"),
-        ("--external-ids-query", "SELECT nothing", "--external-ids-url", "sqlite://"),
-        ("--external-ids-query", "SELECT 1", "--external-ids-url", "nosuch://"),
+        ((), "Nothing to export"),
+        (("--cancel",), "--cancel needs the segments"),
+        (("--external-ids-url", "sqlite://"), "--external-ids-url needs --external-ids-query"),
+        (("--external-ids-query", "SELECT 1"), "the DuckDB file does not exist"),
+        (("--external-ids-query", "SELECT nope", "--external-ids-url", "sqlite://"),
+         "--external-ids-query fails: no such column: nope. Correct the query, or check --external-ids-url."),
+        (("--external-ids-query", "UPDATE x", "--external-ids-url", "sqlite://"), "--external-ids-query fails:"),
+        (("--external-ids-query", "SELECT 1", "--external-ids-url", "nosuch://"),
+         "--external-ids-url needs a driver that is not installed"),
+        (("--external-ids", "latin-1.txt"), "latin-1.txt is not text in UTF-8: save it as such."),
     ],
     ids=str,
-)
+)  # fmt: skip
 def test_wrong_usage_gets_a_sentence_before_anything_is_written(
-    workplace: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], says: str
 ) -> None:
     setting(monkeypatch, api_key=KEY, endpoint="http://127.0.0.1:1")
+    (workplace / "latin-1.txt").write_bytes("zoë\n".encode("latin-1"))
     result = braze_elt("export-users", *arguments)
     assert result.exit_code == 2, result.output
-    assert "Error: " in result.stderr
-    assert [path.name for path in workplace.iterdir() if path.name != "dlt"] == []
+    assert says in result.stderr
+    assert {path.name for path in workplace.iterdir()} <= {"dlt", "latin-1.txt"}
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("SELECT nope FROM users", "--external-ids-query fails: Binder Error:"),
+        ("SELEC 1", "--external-ids-query fails: Parser Error:"),
+    ],
+)
+def test_a_query_in_the_warehouse_that_fails_is_named(
+    duck: Warehouse, monkeypatch: pytest.MonkeyPatch, query: str, says: str
+) -> None:
+    with duckdb.connect(duck.credentials) as connection:
+        connection.execute("CREATE SCHEMA braze; CREATE TABLE braze.users (id VARCHAR)")
+    setting(monkeypatch, api_key=KEY, endpoint="http://127.0.0.1:1")
+    result = braze_elt("export-users", "--external-ids-query", query)
+    assert result.exit_code == 2, result.output
+    assert says in result.stderr
+
+
+@pytest.mark.parametrize("command", [("sync",), ("schedule", "--cron", "0 3 * * *")], ids=str)
+def test_users_of_nobody_are_no_selection(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    setting(monkeypatch, api_key=KEY, endpoint="http://127.0.0.1:1")
+    result = braze_elt(*command, "--select", "users")
+    assert result.exit_code == 2, result.output
+    assert "--select names users, but `segments` is empty" in result.stderr
 
 
 # Privacy
