@@ -80,7 +80,7 @@ class Dataset:
                 yield cursor
         except DatabaseUndefinedRelation:
             raise DestinationUnavailable(
-                f"The dataset {self._pipeline.dataset_name} has no table that is asked for yet: run a sync."
+                f"A table in this query does not exist yet in the dataset {self._pipeline.dataset_name}: run a sync."
             ) from None
 
 

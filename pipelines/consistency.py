@@ -45,4 +45,4 @@ def _find_holes(held: Held, spec: SeriesSpec, report: Report) -> None:
             continue
         for first, last in gaps(held.moments(spec, extent), step):
             key = {**extent.key, "start_date": held.day(first), "end_date": held.day(last)}
-            report.add(Difference(Kind.GAP, main.name, key, None, "no rows between those that there are"))
+            report.add(Difference(Kind.GAP, main.name, key, None, "no rows for these days"))
