@@ -14,25 +14,20 @@ from typing import Any
 from airflow.sdk import DAG, Param, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from sources.braze.tables import RESOURCES
+from sources.braze import NIGHTLY
 
 
 @task(retries=2, retry_delay=timedelta(minutes=10))
 def load(resource: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
     """Sync one resource; returns `rows` by table, `newest_day` (ISO or None) and `open_failures`."""
-    from pipelines.errors import RunFailed
-    from pipelines.freshness import loaded
-    from pipelines.job import Job
-    from pipelines.run import run
+    from pipelines import freshness
     from sources.braze import default_names
     from sources.braze.settings import resolve
 
     assert params is not None
     if resource not in default_names(resolve()):
         raise AirflowSkipException(f"The settings leave {resource} out.")
-    if run(Job("sync", resource, params["destination"], params["dataset"])) == 1:
-        raise RunFailed("The run was interrupted: what had arrived is loaded, the next run asks for the rest.")
-    held = loaded(params["destination"], params["dataset"], [resource])[resource]
+    held = freshness.load([resource], params["destination"], params["dataset"])[resource]
     return {
         "rows": held.rows,
         "newest_day": held.newest.isoformat() if held.newest else None,
@@ -50,6 +45,5 @@ with DAG(
     max_active_tasks=1,
     params={"destination": Param("duckdb", type="string"), "dataset": Param("braze", type="string")},
 ) as dag:
-    for name in RESOURCES:
-        if name != "canvas_summary":
-            load.override(task_id=name)(name)
+    for name in NIGHTLY:
+        load.override(task_id=name)(name)

@@ -12,7 +12,7 @@ import requests
 from pipelines.errors import sentence_of
 from pipelines.history import History
 from pipelines.job import Job
-from pipelines.outcome import Outcome
+from pipelines.outcome import Outcome, Status
 from sources.braze.failures import Failure
 
 logger = logging.getLogger(__name__)
@@ -58,8 +58,8 @@ def _lines(job: Job, outcome: Outcome, history: History) -> Iterator[str]:
     if outcome.error:
         yield f"{where}: the run failed."
         yield f"What failed: {_harmless(sentence_of(outcome.error))}"
-        meaning = "the tables stay as they were, or as far as they had come; the next run goes on from there."
-    elif outcome.status == "interrupted":
+        meaning = "the tables hold what was loaded before the failure; the next run resumes from there."
+    elif outcome.status is Status.INTERRUPTED:
         yield f"{where}: the run was interrupted by a signal."
         meaning = "what had arrived is loaded; the next run goes on from there."
     else:
@@ -67,7 +67,7 @@ def _lines(job: Job, outcome: Outcome, history: History) -> Iterator[str]:
         yield f"{where}: loaded, but not everything."
         yield from _failures(outcome, history)
         meaning = "everything else is loaded; the next run asks again for what failed."
-    kind = "without failures" if outcome.status == "partial" else "that loaded"
+    kind = "without failures" if outcome.status is Status.PARTIAL else "that loaded"
     yield f"Last {job.command} {kind}: {_moment(good, outcome.zone) if good else 'none known'}"
     yield f"What it means: {meaning}"
     more = ["braze-elt", "status", "--destination", job.destination, "--dataset", job.dataset]

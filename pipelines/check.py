@@ -12,6 +12,7 @@ from destinations.access import check
 from destinations.errors import DestinationError
 from destinations.location import location
 from pipelines.job import PIPELINE, append_notice, make_pipeline
+from pipelines.outcome import ExitCode
 from pipelines.terminal import stdout
 from sources.braze import default_names, open_client
 from sources.braze.access import Access, endpoint_access
@@ -30,14 +31,14 @@ class Finding:
     cure: str = ""
 
 
-def run_check(destination: str, dataset: str) -> int:
-    """Print what works and what does not; 0 if everything that a sync needs works, 2 otherwise."""
+def run_check(destination: str, dataset: str) -> ExitCode:
+    """Print what works and what does not; `OK` if everything that a sync needs works, `USAGE` otherwise."""
     findings = [*_braze(), _warehouse(destination, dataset)]
     table = Table("", "checked", "what to do")
     for finding in findings:
         table.add_row(_MARKS[finding.fine], finding.subject, finding.cure)
     stdout().print(table)
-    return 2 if any(finding.fine is False for finding in findings) else 0
+    return ExitCode.USAGE if any(finding.fine is False for finding in findings) else ExitCode.OK
 
 
 def _braze() -> Iterator[Finding]:

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 import click
 
-OK, FAILED, USAGE, PARTIAL = 0, 1, 2, 3
 GARBAGE_THRESHOLD = 50_000
 """Rows and JSON answers are many objects without cycles: looking for some every 700 objects takes a tenth of a run."""
 F = TypeVar("F", bound=Callable[..., Any])
@@ -39,13 +38,14 @@ class Commands(click.Group):
 def _exit_code(error: Exception) -> int | None:
     from destinations import DestinationBusy, DestinationError
     from pipelines.errors import RunFailed
+    from pipelines.outcome import ExitCode
     from sources.braze.errors import BrazeError, ConfigurationError
 
     if isinstance(error, RunFailed | DestinationBusy):
-        return FAILED
+        return ExitCode.FAILED
     if isinstance(error, ConfigurationError | DestinationError):
-        return USAGE
-    return FAILED if isinstance(error, BrazeError) else None
+        return ExitCode.USAGE
+    return ExitCode.FAILED if isinstance(error, BrazeError) else None
 
 
 class Day(click.ParamType[date]):
@@ -74,6 +74,19 @@ class OutputFile(click.ParamType[Path]):
         return file
 
 
+_log_format = click.option(
+    "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How logs are written."
+)
+_format = click.option(
+    "--format",
+    "output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How the result is printed.",
+)
+
+
 def _where(command: F) -> F:
     """Options of every command that opens the warehouse."""
     options = (
@@ -90,7 +103,7 @@ def _loading(command: F) -> F:
     options = (
         click.option("--select", metavar="NAME[,NAME]", help="Resources; the default is all that apply."),
         _where,
-        click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True),
+        _log_format,
     )
     for option in reversed(options):
         command = option(command)
@@ -104,7 +117,7 @@ def _publishing(command: F) -> F:
     )
 
 
-_summary = click.option("--summary", type=OutputFile(), help="Add the run to a file, as Markdown.")
+_summary = click.option("--summary", type=OutputFile(), help="Append a Markdown summary of the run to FILE.")
 _plan = click.option("--plan", is_flag=True, help="Print what would be asked, and stop.")
 
 
@@ -120,7 +133,13 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option("--file", type=click.Path(path_type=Path), default=Path("braze_demo.duckdb"), show_default=True)
+@click.option(
+    "--file",
+    type=click.Path(path_type=Path),
+    default=Path("braze_demo.duckdb"),
+    show_default=True,
+    help="DuckDB file to load into.",
+)
 def demo(file: Path) -> None:
     """Load a stand-in workspace into a DuckDB file and try some queries. Needs no account and no network."""
     from pipelines.demo import run_demo
@@ -131,7 +150,7 @@ def demo(file: Path) -> None:
 @cli.command()
 @_where
 def check(destination: str, dataset: str) -> None:
-    """Check key, host, permissions and warehouse, with the cure for what is wrong."""
+    """Check key, host, permissions and warehouse, and say how to fix each problem."""
     from pipelines.check import run_check
 
     sys.exit(run_check(destination, dataset))
@@ -169,7 +188,7 @@ def schedule(cron: str, at_once: bool, **asked: Any) -> None:
 @_publishing
 @_plan
 def backfill(start: date, end: date, plan: bool, **asked: Any) -> None:
-    """Load a closed range of days without touching the nightly cursors; an interrupted one goes on when repeated."""
+    """Load a closed range of days without touching the nightly cursors; if interrupted, rerun it to resume."""
     from pipelines.job import Job
     from pipelines.run import run
     from sources.braze.windows import Span
@@ -192,7 +211,7 @@ def backfill(start: date, end: date, plan: bool, **asked: Any) -> None:
 @click.option("--external-ids-url", metavar="URL", help="SQLAlchemy URL for the query; the default is the warehouse.")
 @click.option("--cancel", is_flag=True, help="Cancel the running exports of the segments instead.")
 @_where
-@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@_log_format
 @_publishing
 def export_users(
     segments: tuple[str, ...],
@@ -217,7 +236,7 @@ def export_users(
 @cli.command()
 @click.option("--sample", type=click.IntRange(min=1), default=20, show_default=True, help="Entities per resource.")
 @click.option("--all", "everything", is_flag=True, help="Compare everything instead of a sample.")
-@click.option("--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@_format
 @_loading
 @_summary
 @_plan
@@ -231,7 +250,7 @@ def verify(sample: int, everything: bool, output: str, plan: bool, **asked: Any)
 
 @cli.command()
 @_where
-@click.option("--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@_format
 @click.option(
     "--max-age-hours",
     type=click.FloatRange(min=0),
@@ -251,6 +270,7 @@ def status(destination: str, dataset: str, output: str, max_age_hours: float | N
     type=click.Choice(["markdown", "dbml", "mermaid", "json"]),
     default="markdown",
     show_default=True,
+    help="How the tables are printed.",
 )
 def schema(output: str) -> None:
     """Print the tables, their grains and columns."""
@@ -261,19 +281,27 @@ def schema(output: str) -> None:
 
 @cli.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes any free port.")
-@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to serve at.")
 @click.option("--api-key", help="Accept this key only; without it any key will do.")
-@click.option("--seed", type=int, default=1, show_default=True)
-@click.option("--campaigns", type=click.IntRange(min=0))
-@click.option("--canvases", type=click.IntRange(min=0))
-@click.option("--segments", type=click.IntRange(min=0))
-@click.option("--events", type=click.IntRange(min=0))
-@click.option("--users", type=click.IntRange(min=0))
+@click.option("--seed", type=int, default=1, show_default=True, help="Other seeds make other workspaces.")
+@click.option("--campaigns", type=click.IntRange(min=0), help="How many campaigns there are.")
+@click.option("--canvases", type=click.IntRange(min=0), help="How many Canvases there are.")
+@click.option("--segments", type=click.IntRange(min=0), help="How many segments there are.")
+@click.option("--events", type=click.IntRange(min=0), help="How many custom events there are.")
+@click.option("--users", type=click.IntRange(min=0), help="How many user profiles there are.")
 @click.option("--days", type=click.IntRange(min=1), help="Days of history.")
 @click.option("--latency", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Seconds per answer.")
-@click.option("--fault-rate", type=click.FloatRange(0, 1), default=0.0, show_default=True)
-@click.option("--ending-at", type=click.Choice(["exclusive", "inclusive"]), default="exclusive", show_default=True)
-@click.option("--time-zone", default="UTC", show_default=True)
+@click.option(
+    "--fault-rate", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Share of requests that fail."
+)
+@click.option(
+    "--ending-at",
+    type=click.Choice(["exclusive", "inclusive"]),
+    default="exclusive",
+    show_default=True,
+    help="Whether a series includes the day of its `ending_at`.",
+)
+@click.option("--time-zone", default="UTC", show_default=True, help="The workspace's time zone.")
 @click.option("--deny", multiple=True, metavar="PERMISSION", help="A permission the key lacks; repeatable.")
 @click.option("--limit", multiple=True, metavar="POOL=REQUESTS/SECONDS", help="A rate limit; repeatable.")
 @click.option("--totals", nargs=2, type=Day(), metavar="START END", help="Print the right sums as JSON, and stop.")

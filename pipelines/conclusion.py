@@ -11,7 +11,7 @@ from pipelines.alerts import alert, webhook
 from pipelines.history import History, read_history
 from pipelines.job import Job
 from pipelines.metrics import write_metrics
-from pipelines.outcome import FAILED, Outcome
+from pipelines.outcome import Outcome, Status
 from pipelines.summary import append_summary, run_summary
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def concluded(job: Job, plan: bool = False) -> Iterator[Outcome]:
     try:
         yield outcome
     except Exception as error:
-        outcome.status, outcome.error = FAILED, error
+        outcome.status, outcome.error = Status.FAILED, error
         outcome.finished_at = job.now + timedelta(seconds=time.monotonic() - began)
         raise
     finally:

@@ -15,13 +15,11 @@ import dagster
 
 from destinations import DestinationError
 from pipelines.errors import RunFailed
-from pipelines.freshness import Loaded, loaded
-from pipelines.job import Job
-from pipelines.run import run
-from sources.braze import default_names
+from pipelines.freshness import Loaded, load
+from sources.braze import NIGHTLY, default_names
 from sources.braze.errors import BrazeError, ConfigurationError
 from sources.braze.settings import resolve
-from sources.braze.tables import RESOURCES, tables_of
+from sources.braze.tables import tables_of
 
 PREFIX = "braze"
 
@@ -43,9 +41,7 @@ def _spec(resource: str) -> dagster.AssetSpec:
     return dagster.AssetSpec(_key(resource), description=described, group_name=PREFIX, skippable=True)
 
 
-@dagster.multi_asset(
-    name="braze", specs=[_spec(name) for name in RESOURCES if name != "canvas_summary"], can_subset=True
-)
+@dagster.multi_asset(name="braze", specs=[_spec(name) for name in NIGHTLY], can_subset=True)
 def braze_assets(
     context: dagster.AssetExecutionContext, config: Warehouse
 ) -> Iterator[dagster.MaterializeResult[None]]:
@@ -55,12 +51,10 @@ def braze_assets(
     if not names:
         return
     try:
-        code = run(Job("sync", ",".join(names), config.destination, config.dataset))
+        found = load(names, config.destination, config.dataset)
     except (RunFailed, BrazeError, ConfigurationError, DestinationError) as error:
         raise dagster.Failure(str(error)) from error
-    if code == 1:
-        raise dagster.Failure("The run was interrupted: what had arrived is loaded, the next run asks for the rest.")
-    for name, held in loaded(config.destination, config.dataset, names).items():
+    for name, held in found.items():
         if held.failures:
             context.log.warning(f"{name}: {held.failures} failures are open in sync_failures.")
         yield dagster.MaterializeResult(asset_key=_key(name), metadata=_metadata(held))

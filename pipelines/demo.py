@@ -10,6 +10,7 @@ import duckdb
 from rich.table import Table
 
 from pipelines.job import Job
+from pipelines.outcome import ExitCode
 from pipelines.run import run
 from pipelines.terminal import stdout
 from sources.braze.export_fields import REQUESTABLE
@@ -34,7 +35,7 @@ QUERIES = {
 }
 
 
-def run_demo(file: Path) -> int:
+def run_demo(file: Path) -> ExitCode:
     """Start the sandbox in a process of its own, load it into `file`, print what is there and a few queries."""
     with Popen([sys.executable, "-m", "sources.braze_sandbox"], stdout=PIPE, text=True) as server:
         try:
@@ -46,7 +47,7 @@ def run_demo(file: Path) -> int:
             code = run(job)
         finally:
             server.terminate()
-    if code == 0:
+    if code == ExitCode.OK:
         _show(file)
     return code
 

@@ -15,6 +15,7 @@ from sqlglot.errors import SqlglotError
 from destinations.reading import connected
 from pipelines.errors import first_line
 from pipelines.job import PIPELINE, Job, make_pipeline
+from pipelines.outcome import ExitCode
 from pipelines.run import run
 from sources.braze import open_client
 from sources.braze.errors import ConfigurationError
@@ -34,7 +35,7 @@ def run_export(
     external_ids: TextIO | None,
     external_ids_query: str | None,
     external_ids_url: str | None,
-) -> int:
+) -> ExitCode:
     """Load the profiles asked for, as `job` says where, and return the exit code.
 
     Raises `ConfigurationError` if none are asked for, or the ids cannot be read.
@@ -90,14 +91,14 @@ def _kept_aside(ids: Iterator[str]) -> Iterator[str]:
     return (line.rstrip("\n") for line in file)
 
 
-def cancel_exports(segments: tuple[str, ...], destination: str, dataset: str) -> int:
+def cancel_exports(segments: tuple[str, ...], destination: str, dataset: str) -> ExitCode:
     """Cancel all running exports of the segments. Raises `ConfigurationError` if none is named."""
     if not segments:
         raise ConfigurationError("--cancel needs the segments whose exports to cancel: --segment ID.")
     asyncio.run(_cancel(resolve(), segments, exports_folder(make_pipeline(PIPELINE, dataset, destination))))
     for segment in segments:
         click.echo(f"Cancelled the exports of {segment}.")
-    return 0
+    return ExitCode.OK
 
 
 async def _cancel(settings: Settings, segments: tuple[str, ...], jobs: Path) -> None:

@@ -71,6 +71,13 @@ class Report:
         """Whether nothing differs and everything that was asked was answered."""
         return not (self.differences or self.unanswered)
 
+    @property
+    def verdict(self) -> str:
+        """How many differences there are, as a sentence."""
+        if self.clean:
+            return "No differences found."
+        return "1 difference." if self.differences == 1 else f"{self.differences:,} differences."
+
     def tally(self, resource: str) -> Tally:
         """The counts of a resource."""
         return self.tallies.setdefault(resource, Tally())
@@ -173,8 +180,7 @@ def print_text(report: Report, requests: int, settled: date) -> None:
         counts = (tally.entities, tally.days, tally.rows, tally.differences)
         grid.add_row(name, *(f"{count:,}" for count in counts), behind, f"{len(tally.gone):,}" if tally.gone else "")
     console.print(grid)
-    verdict = "Everything compared is the same." if report.clean else f"{report.differences:,} differences."
-    console.print(f"{verdict} {requests:,} requests.")
+    console.print(f"{report.verdict} {requests:,} requests.")
     for hint in _hints(report, settled):
         console.print(hint, soft_wrap=True)
 
@@ -192,7 +198,7 @@ def _said(value: Any) -> str:
 def _notes(report: Report) -> Iterator[str]:
     more = report.differences - len(report.findings)
     if more:
-        yield f"… and {more:,} more differences."
+        yield f"… and {more:,} more."
     for (resource, entity, message), count in list(report.unanswered.items())[:20]:
         yield f"not compared: {resource} {entity}: {message}" + (f" ({count} times)" if count > 1 else "")
     if len(report.unanswered) > 20:
@@ -209,6 +215,6 @@ def _hints(report: Report, settled: date) -> Iterator[str]:
     if report.changed and report.changed.first <= settled:
         last = min(report.changed.last, settled)
         yield (
-            "Older days than a sync reads again are mended by braze-elt backfill"
-            f" --start {report.changed.first} --end {last}."
+            "To reload days older than the lookback, run:"
+            f" braze-elt backfill --start {report.changed.first} --end {last}"
         )

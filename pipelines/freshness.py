@@ -1,10 +1,14 @@
-"""What orchestrators show of a load: rows, newest day and open failures by resource, read from the warehouse."""
+"""What orchestrators do: a load, and then what they show of it, read from the warehouse."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from destinations.reading import reading
+from pipelines.errors import RunFailed
+from pipelines.job import Job
+from pipelines.outcome import ExitCode
+from pipelines.run import run
 from pipelines.status import read_status
 from sources.braze.tables import TABLES
 
@@ -18,8 +22,13 @@ class Loaded:
     failures: int
 
 
-def loaded(destination: str, dataset: str, resources: Iterable[str]) -> dict[str, Loaded]:
-    """What `dataset` holds of each of `resources`. Raises `DestinationError` if nothing was ever loaded."""
+def load(resources: Sequence[str], destination: str, dataset: str) -> dict[str, Loaded]:
+    """Sync `resources`, and return what `dataset` then holds of each.
+
+    Raises `RunFailed` also for a run that was interrupted.
+    """
+    if run(Job("sync", ",".join(resources), destination, dataset)) is ExitCode.FAILED:
+        raise RunFailed("The run was interrupted: what had arrived is loaded, the next run asks for the rest.")
     with reading(destination, dataset) as opened:
         counts, status = opened.table_counts(), read_status(opened, datetime.now(tz=UTC))
     newest = {row["table"]: row["newest"] for row in status.freshness}

@@ -9,12 +9,13 @@ from destinations.access import check
 from destinations.location import exists
 from destinations.reading import Dataset, as_instant, connected
 from pipelines.job import Job, make_pipeline, only_run
+from pipelines.outcome import LOADED_IN_SQL, Status
 from pipelines.status import newest_days
 
 logger = logging.getLogger(__name__)
 _GOOD_RUNS = """
     SELECT status, max(finished_at) AS finished_at FROM sync_runs
-    WHERE command = '{command}' AND status IN ('ok', 'partial') GROUP BY status
+    WHERE command = '{command}' GROUP BY status
 """
 _FAILING_SINCE = """
     SELECT resource, entity_id, min(failed_at) AS since FROM sync_failures
@@ -23,7 +24,7 @@ _FAILING_SINCE = """
 
 _LAST_START = """
     SELECT max(started_at) AS started_at FROM sync_runs
-    WHERE command = '{command}' AND selected = '{selected}' AND status IN ('ok', 'partial')
+    WHERE command = '{command}' AND selected = '{selected}' AND status IN {loaded}
 """
 
 
@@ -67,8 +68,8 @@ def _read(dataset: Dataset, command: str) -> History:
     good = {row["status"]: as_instant(row["finished_at"]) for row in dataset.query(_GOOD_RUNS.format(command=command))}
     failing = dataset.query(_FAILING_SINCE) if "sync_failures" in tables else []
     return History(
-        ok=good.get("ok"),
-        partial=good.get("partial"),
+        ok=good.get(Status.OK),
+        partial=good.get(Status.PARTIAL),
         since={(row["resource"], row["entity_id"]): as_instant(row["since"]) for row in failing},
         newest=newest_days(dataset, tables),
     )
@@ -88,6 +89,6 @@ def last_start(job: Job, names: Sequence[str]) -> datetime | None:
         with connected(pipeline) as dataset:
             if "sync_runs" not in dataset.table_names():
                 return None
-            sql = _LAST_START.format(command=job.command, selected=",".join(names))
+            sql = _LAST_START.format(command=job.command, selected=",".join(names), loaded=LOADED_IN_SQL)
             started: datetime | None = as_instant(dataset.query(sql)[0]["started_at"])
             return started

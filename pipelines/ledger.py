@@ -7,7 +7,7 @@ import dlt
 from dlt.extract import DltResource
 
 from destinations.ledger import can_close, close
-from pipelines.outcome import RUNNING, Outcome
+from pipelines.outcome import Outcome, Status
 from sources.braze.arrow import to_arrow
 from sources.braze.extraction import Extraction
 from sources.braze.flatten import Row
@@ -15,6 +15,8 @@ from sources.braze.hints import with_table
 from sources.braze.tables import TABLES
 
 _TABLE = TABLES["sync_runs"]
+_UNFINISHED = "running"
+"""Where the state keeps the row of a run that has not ended."""
 
 
 class Ledger:
@@ -50,7 +52,7 @@ class Ledger:
             "selected": ",".join(self._names),
             "started_at": self._outcome.started_at,
             "finished_at": self._outcome.finished_at,
-            "status": self._outcome.status,
+            "status": self._outcome.status.value,
             "requests": traffic.requests,
             "retries": traffic.retries,
             "rate_limited": traffic.refused,
@@ -67,8 +69,8 @@ class Ledger:
     def _unfinished(self, row: Row) -> Iterator[Row]:
         """The row of the run before if it was killed: where rows cannot be changed, the state remembers it."""
         state = dlt.current.resource_state()
-        earlier = state.pop(RUNNING, None)
+        earlier = state.pop(_UNFINISHED, None)
         if earlier and earlier["run_id"] != row["run_id"]:
-            yield {**earlier, "status": "failed"}
-        if self._outcome.status == RUNNING:
-            state[RUNNING] = {**row, "started_at": self._outcome.started_at.isoformat()}
+            yield {**earlier, "status": Status.FAILED.value}
+        if self._outcome.status is Status.RUNNING:
+            state[_UNFINISHED] = {**row, "started_at": self._outcome.started_at.isoformat()}

@@ -9,9 +9,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pipelines.history import History
 from pipelines.job import Job
-from pipelines.outcome import FAILED, Outcome
+from pipelines.outcome import LOADED, Outcome, Status
 
-STATUSES = ("ok", "partial", "interrupted", FAILED)
+STATUSES = tuple(status for status in Status if status is not Status.RUNNING)
 LAST_SUCCESS = "braze_elt_last_success_timestamp_seconds"
 Labels = dict[str, str]
 
@@ -87,7 +87,7 @@ def _registry(labels: Labels, outcome: Outcome, history: History, success: float
 
 
 def _last_success(outcome: Outcome, history: History) -> float | None:
-    last = outcome.finished_at if outcome.exit_code in (0, 3) else history.loaded
+    last = outcome.finished_at if outcome.status in LOADED else history.loaded
     return last.astimezone(UTC).timestamp() if last else None
 
 

@@ -1,16 +1,38 @@
-"""What a run did, as data: for the closing table, `sync_runs`, summaries, metrics and alerts."""
+"""How commands end, and what a run did, as data: for the closing table, `sync_runs`, summaries, metrics, alerts."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
+from enum import IntEnum, StrEnum
 
 from sources.braze.client import Traffic
 from sources.braze.failures import Failure
 
-RUNNING = "running"
-FAILED = "failed"
-_EXIT_CODES = {"ok": 0, "partial": 3}
+
+class ExitCode(IntEnum):
+    """What a command returns to its caller: all well, the run failed, wrong usage or configuration, partly done."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    PARTIAL = 3
+
+
+class Status(StrEnum):
+    """How a run is or has ended, as `sync_runs` has it."""
+
+    RUNNING = "running"
+    OK = "ok"
+    PARTIAL = "partial"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+
+
+LOADED = (Status.OK, Status.PARTIAL)
+"""How a run ends that has brought its tables up to date, with or without failures."""
+LOADED_IN_SQL = str(tuple(map(str, LOADED)))
+_EXIT_CODES = {Status.OK: ExitCode.OK, Status.PARTIAL: ExitCode.PARTIAL}
 
 
 @dataclass
@@ -23,7 +45,7 @@ class Outcome:
 
     command: str
     started_at: datetime
-    status: str = RUNNING
+    status: Status = Status.RUNNING
     rows: Counter[str] = field(default_factory=Counter)
     finished_at: datetime | None = None
     traffic: Traffic | None = None
@@ -33,9 +55,9 @@ class Outcome:
     plan: Sequence[Sequence[str]] | None = None
 
     @property
-    def exit_code(self) -> int:
+    def exit_code(self) -> ExitCode:
         """What a command that ends like this returns, unless an error decides it."""
-        return _EXIT_CODES.get(self.status, 1)
+        return _EXIT_CODES.get(self.status, ExitCode.FAILED)
 
     @property
     def seconds(self) -> float:

@@ -1,12 +1,10 @@
 """`sync`, `backfill` and `export-users`: from the extraction into the warehouse, chunk by chunk, and the ledger."""
 
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from types import FrameType
 
 import dlt
 from dlt.extract import DltResource, DltSource
@@ -21,9 +19,10 @@ from pipelines.errors import loading
 from pipelines.job import Job, opened
 from pipelines.ledger import Ledger
 from pipelines.logs import configure_logging
-from pipelines.outcome import Outcome
+from pipelines.outcome import ExitCode, Outcome, Status
 from pipelines.plan import planned_rows, print_plan
 from pipelines.report import Reporter, print_outcome
+from pipelines.signals import on_termination
 from sources.braze.chunks import Chunk
 from sources.braze.export_files import open_bucket
 from sources.braze.extraction import USERS, Extraction
@@ -34,14 +33,14 @@ from sources.braze.settings import resolve
 SOURCE = "braze"
 
 
-def run(job: Job, plan: bool = False) -> int:
+def run(job: Job, plan: bool = False) -> ExitCode:
     """Carry `job` out and return its exit code. With `plan` nothing is loaded: what would be asked is printed."""
     configure_logging(job.log_format)
     with concluded(job, plan) as outcome:
         return _run(job, plan, outcome)
 
 
-def _run(job: Job, plan: bool, outcome: Outcome) -> int:
+def _run(job: Job, plan: bool, outcome: Outcome) -> ExitCode:
     settings = resolve(**job.overrides)
     outcome.zone = settings.zone
     names = job.names_to_load(settings)
@@ -61,7 +60,7 @@ def _run(job: Job, plan: bool, outcome: Outcome) -> int:
                 _raise_crash(extraction)
                 outcome.plan = planned_rows(extraction.run.planned, extraction.run.planned_days, settings)
                 print_plan(outcome.plan)
-                return 0
+                return ExitCode.OK
             _load(job, pipeline, extraction, outcome, names)
     print_outcome(extraction, outcome)
     return outcome.exit_code
@@ -85,7 +84,7 @@ def _load(job: Job, pipeline: dlt.Pipeline, extraction: Extraction, outcome: Out
     last_package = ledger.closing()
     if not chunk.settled:
         last_package.append(failures(extraction, chunk))
-    if job.only and outcome.status == "ok":
+    if job.only and outcome.status is Status.OK:
         last_package.append(forget_backfill(extraction, names))
     if last_package:
         _run_package(pipeline, last_package, extraction)
@@ -97,10 +96,10 @@ def _load(job: Job, pipeline: dlt.Pipeline, extraction: Extraction, outcome: Out
         settle(pipeline)
 
 
-def _status(extraction: Extraction) -> str:
+def _status(extraction: Extraction) -> Status:
     if extraction.stopping:
-        return "interrupted"
-    return "partial" if extraction.failures else "ok"
+        return Status.INTERRUPTED
+    return Status.PARTIAL if extraction.failures else Status.OK
 
 
 def _run_package(pipeline: dlt.Pipeline, package: list[DltResource], extraction: Extraction) -> None:
@@ -136,19 +135,15 @@ def _raise_crash(extraction: Extraction) -> None:
 @contextmanager
 def _stopping_cleanly(extraction: Extraction) -> Iterator[None]:
     """SIGTERM and Ctrl-C end the requests; what has arrived is loaded. A second Ctrl-C ends at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
-    def stop(number: int, frame: FrameType | None) -> None:
+    def stop(number: int) -> None:
         if extraction.stopping and number == signal.SIGINT:
             raise KeyboardInterrupt
         extraction.stop()
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        extraction.stop() if not extraction.asked else None
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with on_termination(stop):
+        try:
+            yield
+        finally:
+            if not extraction.asked:
+                extraction.stop()

@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, tzinfo
-from types import FrameType
 
 from pipelines.alerts import alert, webhook
 from pipelines.errors import RunFailed
 from pipelines.history import last_start, read_history
 from pipelines.job import Job
 from pipelines.logs import configure_logging
-from pipelines.outcome import FAILED, Outcome
+from pipelines.outcome import ExitCode, Outcome, Status
+from pipelines.signals import on_termination
 from pipelines.timetable import Timetable
 from sources.braze.settings import resolve
 
@@ -28,8 +28,8 @@ NAP_SECONDS = 1.0
 """A signal, or a clock that was set, is noticed within it."""
 
 
-def run_schedule(job: Job, cron: str, at_once: bool = False) -> int:
-    """Sync as `job` says at the times of `cron` in the workspace's time zone, until SIGTERM or Ctrl-C; returns 0.
+def run_schedule(job: Job, cron: str, at_once: bool = False) -> ExitCode:
+    """Sync as `job` says at the times of `cron` in the workspace's time zone, until SIGTERM or Ctrl-C; returns `OK`.
 
     A sync that was due since the last one that loaded, while no scheduler ran, is made up for at the start.
 
@@ -50,7 +50,7 @@ def run_schedule(job: Job, cron: str, at_once: bool = False) -> int:
             syncs.run()
         now = datetime.now(tz=UTC)
         follow(timetable, now if at_once else last or now, syncs.run, lambda due: syncs.wait(due, settings.zone))
-    return 0
+    return ExitCode.OK
 
 
 def follow(
@@ -74,7 +74,7 @@ def _alert_of_death(job: Job, number: int) -> None:
     if url := webhook(job):
         now = datetime.now(tz=UTC)
         error = RunFailed(f"The process was killed by signal {number}, as happens where memory runs out.")
-        alert(url, job, Outcome(job.command, now, FAILED, finished_at=now, error=error), read_history(job))
+        alert(url, job, Outcome(job.command, now, Status.FAILED, finished_at=now, error=error), read_history(job))
 
 
 def arguments(job: Job) -> list[str]:
@@ -136,14 +136,10 @@ class Syncs:
         A second Ctrl-C ends that sync at once.
         """
 
-        def stop(number: int, frame: FrameType | None) -> None:
+        def stop(number: int) -> None:
             again, self._stopping = self._stopping, True
             if self._process:
                 self._process.send_signal(signal.SIGINT if again and number == signal.SIGINT else signal.SIGTERM)
 
-        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
+        with on_termination(stop):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

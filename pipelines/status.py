@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,6 +13,7 @@ from rich.table import Table
 
 from destinations.errors import DestinationError
 from destinations.reading import Dataset, as_instant, reading
+from pipelines.outcome import LOADED_IN_SQL, ExitCode
 from pipelines.terminal import stdout
 from sources.braze.cursors import RECHECK_DAYS
 from sources.braze.tables import TABLES
@@ -23,8 +24,8 @@ _LAST_RUNS = f"""
     SELECT run_id, command, status, started_at, finished_at, requests, retries, rate_limited, "rows", failures
     FROM sync_runs ORDER BY started_at DESC LIMIT {RUNS}
 """
-_LAST_GOOD_RUN = """
-    SELECT max(finished_at) AS finished_at FROM sync_runs WHERE command = 'sync' AND status IN ('ok', 'partial')
+_LAST_GOOD_RUN = f"""
+    SELECT max(finished_at) AS finished_at FROM sync_runs WHERE command = 'sync' AND status IN {LOADED_IN_SQL}
 """
 _OPEN_FAILURES = """
     SELECT resource, entity_id, start_date, end_date, status, message, failed_at
@@ -33,7 +34,7 @@ _OPEN_FAILURES = """
 
 
 @dataclass(frozen=True)
-class Status:
+class Standing:
     """What `status` says.
 
     `freshness` is the newest day per table; `behind` counts entities by resource that are still listed and lack days;
@@ -55,15 +56,17 @@ class Status:
 
 def run_status(
     destination: str, dataset: str, output: str, max_age_hours: float | None, now: datetime | None = None
-) -> int:
-    """Print the status; 3 if anything that a sync loads is older than `max_age_hours` at `now`, 0 otherwise."""
+) -> ExitCode:
+    """Print the status; `PARTIAL` if anything that a sync loads is older than `max_age_hours` at `now`, else `OK`."""
+    zone = _zone()
     with reading(destination, dataset) as opened:
-        status = read_status(opened, (now or datetime.now(tz=UTC)).astimezone(_zone()))
+        status = read_status(opened, (now or datetime.now(tz=UTC)).astimezone(zone))
     if output == "json":
         click.echo(orjson.dumps(asdict(status), default=str, option=orjson.OPT_INDENT_2).decode())
     else:
-        _print(status)
-    return 3 if max_age_hours is not None and status.older_than(max_age_hours) else 0
+        _print(status, zone)
+    late = max_age_hours is not None and status.older_than(max_age_hours)
+    return ExitCode.PARTIAL if late else ExitCode.OK
 
 
 def _zone() -> ZoneInfo:
@@ -71,14 +74,14 @@ def _zone() -> ZoneInfo:
     return ZoneInfo(dlt.config.get("sources.braze.time_zone", str) or "UTC")
 
 
-def read_status(dataset: Dataset, now: datetime) -> Status:
+def read_status(dataset: Dataset, now: datetime) -> Standing:
     """Read the ledger and the newest days from the warehouse; `now` is in the workspace's zone."""
     counts = dataset.table_counts()
     if "sync_runs" not in counts:
         raise DestinationError("Nothing has been loaded here yet: run braze-elt sync.")
     finished = as_instant(dataset.query(_LAST_GOOD_RUN)[0]["finished_at"])
     freshness = _freshness(dataset, counts, now.date())
-    return Status(
+    return Standing(
         runs=[_with_instants(row, "started_at", "finished_at") for row in dataset.query(_LAST_RUNS)],
         freshness=freshness,
         behind=_behind(dataset, counts),
@@ -183,12 +186,12 @@ def _behind(dataset: Dataset, counts: Mapping[str, int]) -> dict[str, int]:
     return behind
 
 
-def _print(status: Status) -> None:
+def _print(status: Standing, zone: tzinfo) -> None:
     console = stdout()
     runs = Table("started", "command", "status", "requests", "rows", "failures", title="Last runs")
     for run in status.runs:
         runs.add_row(
-            f"{run['started_at']:%Y-%m-%d %H:%M}",
+            f"{run['started_at'].astimezone(zone):%Y-%m-%d %H:%M %Z}",
             run["command"],
             run["status"],
             f"{run['requests']:,}",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipelines.errors import sentence_of
 from pipelines.findings import Report
-from pipelines.outcome import Outcome
+from pipelines.outcome import Outcome, Status
 from pipelines.plan import HEADER
 from sources.braze.failures import Failure
 
@@ -31,7 +31,6 @@ def run_summary(outcome: Outcome) -> str:
 def verification_summary(report: Report, requests: int) -> str:
     """What a verification compared, per resource, and what differs; values are left out."""
     title = "## braze-elt verify"
-    said = "**Everything compared is the same.**" if report.clean else f"**{report.differences:,} differences.**"
     tallies = [
         (name, f"{tally.entities:,}", f"{tally.days:,}", f"{tally.rows:,}", f"{tally.differences:,}")
         for name, tally in report.tallies.items()
@@ -43,7 +42,7 @@ def verification_summary(report: Report, requests: int) -> str:
     unanswered = list(report.unanswered)[:MOST_ROWS]
     return _lines(
         title,
-        f"{said} {requests:,} requests.",
+        f"**{report.verdict}** {requests:,} requests.",
         _table(("resource", "entities", "days", "rows compared", "differences"), tallies, numbers=4),
         _part("### Differences", ("kind", "table", "entity", "day", "column"), differing, report.differences),
         _part("### Not compared", ("resource", "entity", "message"), unanswered, len(report.unanswered)),
@@ -60,9 +59,9 @@ def _verdict(outcome: Outcome) -> str:
     if outcome.error:
         return f"**Failed.** {escape(sentence_of(outcome.error), quote=False)}"
     return {
-        "ok": "**All loaded.**",
-        "partial": f"**Loaded, with failures: {len(outcome.failures):,}.** The next run asks for them again.",
-        "interrupted": "**Interrupted.** What had arrived is loaded; the next run goes on from there.",
+        Status.OK: "**All loaded.**",
+        Status.PARTIAL: f"**Loaded, with failures: {len(outcome.failures):,}.** The next run asks for them again.",
+        Status.INTERRUPTED: "**Interrupted.** What had arrived is loaded; the next run goes on from there.",
     }[outcome.status]
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 from destinations.inspection import Extent
@@ -63,18 +64,18 @@ class Verification:
         self.report.not_loaded = [name for name in names if name not in present]
         for name in present:
             self.report.tally(name)
-            await self._held.aside(lambda name=name: self._look_inside(name))  # type: ignore[misc]
-        families: dict[str, Awaitable[None]] = {
-            catalog.resource: self._catalog(catalog, present) for catalog in CATALOGS
-        }
-        families |= {f"{name} by key": self._by_key(name) for name in present if name in _ALWAYS}
+            await self._held.aside(partial(self._look_inside, name))
+        work: list[tuple[str, Awaitable[None]]] = [
+            *((catalog.resource, self._catalog(catalog, present)) for catalog in CATALOGS),
+            *((name, self._by_key(name)) for name in present if name in _ALWAYS),
+        ]
         if "events" in present:
-            families["events"] = self._events()
+            work.append(("events", self._events()))
         if "purchases" in present:
-            families["purchases"] = self._products()
+            work.append(("purchases", self._products()))
         async with asyncio.TaskGroup() as tasks:
-            for name, family in families.items():
-                tasks.create_task(self._guarded(name.removesuffix(" by key"), family))
+            for name, comparison in work:
+                tasks.create_task(self._guarded(name, comparison))
         if self._refused and not self._api.client.traffic.succeeded:
             raise self._refused
 

@@ -9,6 +9,7 @@ from pipelines.findings import print_json, print_text
 from pipelines.held import Held
 from pipelines.job import Job
 from pipelines.logs import configure_logging
+from pipelines.outcome import ExitCode
 from pipelines.plan import planned_rows, print_plan
 from pipelines.report import Reporter
 from pipelines.summary import append_summary, plan_summary, verification_summary
@@ -20,11 +21,11 @@ from sources.braze.rereading import Rereading
 from sources.braze.settings import resolve
 
 
-def run_verify(job: Job, sample: int | None, output: str, plan: bool = False) -> int:
+def run_verify(job: Job, sample: int | None, output: str, plan: bool = False) -> ExitCode:
     """Compare `sample` entities per resource (None: all) and print what differs as `text` or `json`.
 
-    Returns 0 if everything compared is the same, 3 if anything differs or could not be compared. With `plan` only
-    the requests are printed. Raises `DestinationError` if nothing that is asked for was ever loaded.
+    Returns `OK` if everything compared is the same, `PARTIAL` if anything differs or could not be compared. With `plan`
+    only the requests are printed. Raises `DestinationError` if nothing that is asked for was ever loaded.
     """
     configure_logging(job.log_format)
     settings = resolve(**job.overrides)
@@ -33,7 +34,7 @@ def run_verify(job: Job, sample: int | None, output: str, plan: bool = False) ->
     with reading(job.destination, job.dataset) as dataset:
         held = Held(dataset, calendar)
         if not any(held.has(name) for name in names):
-            raise DestinationError("Nothing of what is to be verified has been loaded here yet: run braze-elt sync.")
+            raise DestinationError("None of the selected resources is loaded in this dataset yet: run braze-elt sync.")
         api = Rereading(settings, open_client(settings), calendar.today, dry=plan)
         verification = Verification(held, api, sample)
         asyncio.run(_run(verification, api, names, job.log_format))
@@ -42,7 +43,7 @@ def run_verify(job: Job, sample: int | None, output: str, plan: bool = False) ->
             print_plan(rows)
             if job.summary:
                 append_summary(job.summary, plan_summary(job.command, rows))
-            return 0
+            return ExitCode.OK
     report, requests = verification.report, api.client.traffic.requests
     if output == "json":
         print_json(report, requests)
@@ -50,7 +51,7 @@ def run_verify(job: Job, sample: int | None, output: str, plan: bool = False) ->
         print_text(report, requests, calendar.settled)
     if job.summary:
         append_summary(job.summary, verification_summary(report, requests))
-    return 0 if report.clean else 3
+    return ExitCode.OK if report.clean else ExitCode.PARTIAL
 
 
 async def _run(verification: Verification, api: Rereading, names: Sequence[str], log_format: str) -> None:

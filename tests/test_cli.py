@@ -335,6 +335,11 @@ def test_every_command_explains_itself(command: str) -> None:
     assert "Usage: braze-elt" in result.output
 
 
+def test_every_option_has_help() -> None:
+    options = [(name, option) for name, command in cli.commands.items() for option in command.params]
+    assert [(name, option.name) for name, option in options if not getattr(option, "help", None)] == []
+
+
 @pytest.mark.parametrize("output", ["markdown", "dbml", "mermaid", "json"])
 def test_the_schema_names_every_table_and_column(output: str) -> None:
     result = braze_elt("schema", "--format", output)
@@ -378,6 +383,7 @@ def test_status_as_json_and_its_exit_code(workplace: Path, monkeypatch: pytest.M
     text = braze_elt("status")
     assert text.exit_code == 0
     assert "Open failures: 1" in text.output
+    assert "│ 2026-04-10 12:30 EDT │ sync " in text.output, "by the workspace's clocks"
     assert braze_elt("status", "--max-age-hours", "0").exit_code == 3
 
 

@@ -20,7 +20,7 @@ from pipelines.alerts import message
 from pipelines.history import History
 from pipelines.job import Job
 from pipelines.metrics import write_metrics
-from pipelines.outcome import Outcome
+from pipelines.outcome import Outcome, Status
 from pipelines.run import run
 from pipelines.summary import append_summary, run_summary
 from pipelines.verify import run_verify
@@ -182,7 +182,7 @@ def test_a_verification_has_a_summary(nights: dict[str, Published], company: Com
         assert run_verify(job, 1, "text") == 0
         assert run_verify(job, 1, "text", plan=True) == 0
     text = file.read_text()
-    assert "**Everything compared is the same.**" in text
+    assert "**No differences found.**" in text
     assert re.search(r"^\| kpis \| 1 \| \d+ \| \d+ \| 0 \|$", text, re.MULTILINE)
     assert "## braze-elt verify --plan" in text, "it is added to the end"
 
@@ -190,7 +190,7 @@ def test_a_verification_has_a_summary(nights: dict[str, Published], company: Com
 def test_a_summary_is_appended(tmp_path: Path) -> None:
     file = tmp_path / "summary.md"
     file.write_text("before\n")
-    append_summary(file, run_summary(Outcome("sync", datetime.now(tz=UTC), status="ok")))
+    append_summary(file, run_summary(Outcome("sync", datetime.now(tz=UTC), status=Status.OK)))
     assert file.read_text().startswith("before\n## braze-elt sync\n")
 
 
@@ -254,7 +254,7 @@ def test_a_run_that_failed_keeps_the_time_of_the_last_success(nights: dict[str, 
 
 def test_without_a_warehouse_the_last_success_comes_from_the_file_before(tmp_path: Path) -> None:
     file, now = tmp_path / "sync.prom", datetime(2026, 3, 20, tzinfo=UTC)
-    write_metrics(file, Job("sync"), Outcome("sync", now, status="ok", finished_at=now), History())
+    write_metrics(file, Job("sync"), Outcome("sync", now, status=Status.OK, finished_at=now), History())
     failed = Outcome("sync", now, status="failed", finished_at=now + timedelta(days=1))
     write_metrics(file, Job("sync"), failed, History())
     (line,) = [line for line in file.read_text().splitlines() if line.startswith("braze_elt_last_success")]

@@ -10,7 +10,7 @@ import pytest
 from destinations.reading import connected
 from pipelines.job import PIPELINE, Job, make_pipeline
 from pipelines.run import run
-from pipelines.status import Status, read_status, run_status
+from pipelines.status import Standing, read_status, run_status
 from sources.braze.windows import Span
 from sources.braze_sandbox import Sandbox, WorkspaceOptions
 from tests.nights import NOON, quick_client
@@ -30,7 +30,7 @@ def night(sandbox: Sandbox, day: date, select: str = SELECT, only: Span | None =
     return run(Job("backfill" if only else "sync", select, now=at(day), only=only, client=quick_client))
 
 
-def status(now: datetime) -> Status:
+def status(now: datetime) -> Standing:
     with connected(make_pipeline(PIPELINE, "braze", "duckdb")) as dataset:
         return read_status(dataset, now)
 

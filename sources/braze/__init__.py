@@ -59,11 +59,14 @@ def default_selection(settings: "Settings", all_resources: list[DltResource]) ->
         yield resource
 
 
+NIGHTLY = tuple(name for name in RESOURCES if name != "canvas_summary")
+"""The resources that a sync loads unless the settings leave them out; totals of Canvases are for who selects them."""
+
+
 def default_names(settings: "Settings") -> tuple[str, ...]:
     """The resources that `sync` loads without `--select`."""
-    optional = {
-        "canvas_summary": False,
+    configured = {
         "sends": bool(settings.sends or settings.sends_query),
         "users": bool(settings.segments),
     }
-    return tuple(name for name in RESOURCES if optional.get(name, True))
+    return tuple(name for name in NIGHTLY if configured.get(name, True))
