@@ -480,6 +480,17 @@ def test_check_asks_every_endpoint_whose_request_does_nothing_and_names_an_entit
     assert {checked(result.output)[f"feed/{name}"] for name in ("list", "details", "data_series")} == {"–"}
 
 
+def test_check_takes_an_unknown_entity_for_a_granted_permission_whatever_its_status(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with workspace() as sandbox:
+        configure(monkeypatch, sandbox)
+        sandbox.fail("/campaigns/details", "404")
+        result = braze_elt("check")
+    assert result.exit_code == 0, result.output
+    assert checked(result.output)["campaigns/details"] == "✓"
+
+
 # The sandbox command
 
 

@@ -59,7 +59,7 @@ _DISPENSABLE = frozenset(
 )
 """A sync goes on without the News Feed, which newer workspaces do not have, and looks up nobody by id."""
 _NOBODY = "braze-elt-access-check"
-"""An identifier that no entity has, as those of Braze are UUIDs: a 400 for it still proves the permission."""
+"""An identifier that no entity has, as those of Braze are UUIDs: a 400 or 404 for it still proves the permission."""
 _BODIES: Mapping[Endpoint, Mapping[str, Any]] = {
     # No segment has this id, and without `fields_to_export` Braze refuses a second time: nothing is ever exported.
     endpoints.USERS_EXPORT_SEGMENT: {"segment_id": _NOBODY},
@@ -105,7 +105,9 @@ async def _probe(client: Client, endpoint: Endpoint) -> BrazeError | None:
         raise
     except ExportRunning:
         return None  # too many exports are under way, but the key may start one
-    except (PermissionDenied, NotAvailable, InvalidKey) as error:
+    except NotAvailable as error:
+        return None if endpoint.identifiers and endpoint not in _DISPENSABLE else error
+    except (PermissionDenied, InvalidKey) as error:
         return error
     except BrazeError as error:
         return None if error.status == HTTPStatus.BAD_REQUEST else error
