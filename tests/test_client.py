@@ -410,6 +410,23 @@ def test_a_second_export_of_a_segment_is_told_from_the_rate_limit() -> None:
     assert (len(server.received), client.traffic.refused) == (1, 0)
 
 
+@pytest.mark.parametrize(
+    ("message", "headers"),
+    [("Conflict", {}), ("An export of this segment is already running", reset_in(1000))],
+    ids=["no headers", "words"],
+)
+def test_a_second_export_is_known_without_figures_of_the_rate_limit(message: str, headers: dict[str, str]) -> None:
+    error, client, server = failure(script(Reply(429, {"message": message}, headers)), start_export)
+    assert type(error) is ExportRunning
+    assert (len(server.received), client.traffic.refused) == (1, 0)
+
+
+def test_an_export_comes_back_when_it_is_told_to() -> None:
+    result, client, _ = ask(script(Reply(429, headers={"Retry-After": "1"}), Reply(201)), start_export)
+    assert result == {"message": "success"}
+    assert client.traffic.refused == 1
+
+
 def test_an_export_waits_for_a_real_rate_limit() -> None:
     limited = Reply(429, {"message": "Rate limit exceeded"}, reset_in(0.1))
     result, client, _ = ask(script(limited, Reply(201)), start_export)

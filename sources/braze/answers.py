@@ -1,5 +1,6 @@
 """What an answer, or the lack of one, means: pure functions between HTTP and `errors`."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -84,6 +85,11 @@ def detail(question: Question, answer: Answer) -> str:
     """Return what Braze said, redacted and cut to a readable length."""
     message = (answer.payload or {}).get("message") or answer.reason or "no message"
     return shown(question, message).rstrip(".")
+
+
+def says_running(answer: Answer) -> bool:
+    """Say whether Braze's words are that it is busy with a job already."""
+    return bool(re.search(r"\brunning\b|\bin progress\b", str((answer.payload or {}).get("message")), re.IGNORECASE))
 
 
 def shown(question: Question, words: object) -> str:

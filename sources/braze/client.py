@@ -34,6 +34,7 @@ from sources.braze.answers import (
     json_object,
     network_failure,
     problem,
+    says_running,
     shown,
 )
 from sources.braze.endpoints import Endpoint
@@ -329,7 +330,7 @@ class Client:
         endpoint = question.endpoint
         if answer.status != HTTPStatus.TOO_MANY_REQUESTS:
             self._limits.observe(endpoint.bucket, answer.headers, sent_at)
-        elif endpoint.starts_job and self._limits.has_allowance(endpoint.bucket, answer.headers):
+        elif endpoint.starts_job and (self._limits.has_allowance(answer.headers) or says_running(answer)):
             self._limits.observe(endpoint.bucket, answer.headers, sent_at)
             raise ExportRunning(endpoint, question.subject, detail(question, answer))
         else:

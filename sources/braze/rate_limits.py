@@ -262,11 +262,12 @@ class RateLimits:
         retry_at = read_headers(headers, now).retry_at
         return retry_at - now if retry_at else 0.0
 
-    def has_allowance(self, bucket: Bucket, headers: Mapping[str, str]) -> bool:
-        """Say whether the pool was not empty when the answer with these headers was given."""
-        remaining = read_headers(headers, self._server.now()).remaining
-        window = self._pool(bucket).window
-        return remaining > 0 if remaining is not None else window is not None and window.spendable > 0
+    def has_allowance(self, headers: Mapping[str, str]) -> bool:
+        """Say whether a 429 with these headers has another reason than an empty pool, of which they would tell."""
+        reading = read_headers(headers, self._server.now())
+        if reading.remaining is not None:
+            return reading.remaining > 0
+        return reading.reset is None and reading.retry_at is None
 
     def _pool(self, bucket: Bucket) -> Pool:
         if bucket not in self._pools:
