@@ -1,12 +1,16 @@
 """Export files as lines: plain, gzip or zip, told apart by their content, streamed in bounded memory."""
 
 import gzip
+import io
+import lzma
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 import pyarrow as pa
 
@@ -16,10 +20,19 @@ _GZIP = b"\x1f\x8b"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _BOM = b"\xef\xbb\xbf"
 _LINE_END = re.compile(b"\n")
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(OSError, EOFError, ValueError, LookupError, OverflowError, RuntimeError),
+)
+"""What Python's readers of gzip and zip raise where bytes are not what they should be."""
 
 
 class _Stream(Protocol):
     def read(self, size: int, /) -> bytes: ...
+
+
+class _DamagedError(Exception):
+    """Bytes are not what they should be."""
 
 
 class CorruptFileError(Exception):
@@ -34,43 +47,57 @@ def blocks(path: Path, skip: Collection[str] = ()) -> Iterator[tuple[str, pa.Lar
     CorruptFileError, after what could be read before the damage.
     """
     with path.open("rb") as file:
+        try:
+            yield from _blocks(file, path.name, skip)
+        except _DamagedError:
+            raise CorruptFileError(f"{path.name} is cut off or damaged.") from None
+
+
+def _blocks(file: IO[bytes], name: str, skip: Collection[str]) -> Iterator[tuple[str, pa.LargeBinaryArray | None]]:
+    with _reading():
         start = file.read(4)
-    try:
-        if start.startswith(_ZIP):
-            yield from _zip_blocks(path, skip)
-        elif start.startswith(_GZIP):
-            with gzip.open(path) as stream:
-                yield from _line_blocks(stream, path.name)
-        else:
-            with path.open("rb") as stream:
-                yield from _line_blocks(stream, path.name)
-    except zipfile.BadZipFile as error:
-        raise CorruptFileError(f"{path.name} is no complete zip archive.") from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise CorruptFileError(f"{path.name} is cut off or damaged.") from error
+        file.seek(0)
+    if start.startswith(_ZIP):
+        yield from _zip_blocks(file, name, skip)
+    elif start.startswith(_GZIP):
+        with io.BufferedReader(gzip.open(file)) as content:
+            with _reading():
+                start = content.peek(4)
+            # An archive may be kept compressed once more by the storage, and is downloaded as it is kept.
+            yield from _zip_blocks(content, name, skip) if start.startswith(_ZIP) else _line_blocks(content, name)
+    else:
+        yield from _line_blocks(file, name)
 
 
-def _zip_blocks(path: Path, skip: Collection[str]) -> Iterator[tuple[str, pa.LargeBinaryArray | None]]:
-    damaged = []
-    with zipfile.ZipFile(path) as archive:
+def _zip_blocks(file: IO[bytes], name: str, skip: Collection[str]) -> Iterator[tuple[str, pa.LargeBinaryArray | None]]:
+    damaged, too_long = [], []
+    with _reading():
+        archive = zipfile.ZipFile(file)
+    with archive:
         for member in archive.infolist():
-            name = f"{path.name}/{member.filename}"
-            if member.is_dir() or name in skip:
+            part = f"{name}/{member.filename}"
+            if member.is_dir() or part in skip:
                 continue
             try:
-                with archive.open(member) as stream:
-                    yield from _line_blocks(stream, name)
-                yield name, None
-            except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError):
-                damaged.append(name)
+                with _reading():
+                    stream = archive.open(member)
+                with stream:
+                    yield from _line_blocks(stream, part)
+                yield part, None
+            except _DamagedError:
+                damaged.append(part)
+            except CorruptFileError as error:
+                too_long.append(str(error))
     if damaged:
-        raise CorruptFileError(f"Cut off or damaged: {', '.join(damaged)}.")
+        too_long.insert(0, f"Cut off or damaged: {', '.join(damaged)}.")
+    if too_long:
+        raise CorruptFileError(" ".join(too_long))
 
 
 def _line_blocks(stream: _Stream, name: str) -> Iterator[tuple[str, pa.LargeBinaryArray]]:
     rest = b""
     first = True
-    while chunk := stream.read(_READ):
+    while chunk := _read(stream):
         if first:
             chunk, first = chunk.removeprefix(_BOM), False
         begun = chunk.find(b"\n") + 1
@@ -85,6 +112,20 @@ def _line_blocks(stream: _Stream, name: str) -> Iterator[tuple[str, pa.LargeBina
             raise CorruptFileError(f"{name} has a line of more than {_LONGEST_LINE >> 20} MB.")
     if rest:
         yield name, _lines(rest)
+
+
+def _read(stream: _Stream) -> bytes:
+    with _reading():
+        return stream.read(_READ)
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Guards what Python's readers do, and nothing of ours."""
+    try:
+        yield
+    except _DAMAGE as error:
+        raise _DamagedError from error
 
 
 def _lines(text: bytes, start: int = 0, end: int | None = None) -> pa.LargeBinaryArray:
