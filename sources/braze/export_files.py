@@ -1,7 +1,8 @@
 """Fetching an export's files: one archive at a URL, or many files in the customer's own bucket."""
 
+import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -11,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 
 from sources.braze.errors import BrazeError, ConfigurationError
 from sources.braze.export_jobs import ExportJob, owner_only
@@ -20,6 +22,7 @@ ARCHIVE = "archive"
 
 _CHUNK = 64 << 10
 _TIMEOUT = (10, 90)
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _NOT_YET = (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
 _EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
 
@@ -32,7 +35,8 @@ def fetch_archive(session: requests.Session, job: ExportJob, stopped: Event) -> 
     """Fetch the archive of an export, or the rest of it after a cut. False as long as it is not there.
 
     Storage answers 403 or 404 both before the archive is ready and after it has expired. Raises
-    `requests.RequestException` for a cut, or once `stopped`; the next call goes on behind what was received.
+    `requests.RequestException` for a cut, or once `stopped`; the next call goes on behind what was received. Raises
+    ExportCanceledError, and OSError if the disk does not take it.
     """
     path = job.path(ARCHIVE)
     known = job.file(ARCHIVE)
@@ -55,7 +59,12 @@ def fetch_archive(session: requests.Session, job: ExportJob, stopped: Event) -> 
         have = have if resumed else 0
         size = have + int(answer.headers.get("Content-Length", 0))
         job.note(ARCHIVE, size, answer.headers.get("ETag", ""))
-        _append(path, answer, have, stopped)
+        with open(path, "ab" if have else "wb", opener=owner_only) as file:
+            for chunk in _received(answer):
+                file.write(chunk)
+                job.check_kept()
+                if stopped.is_set():
+                    raise requests.ConnectionError("the download was stopped")
     received = path.stat().st_size
     if "Content-Length" not in answer.headers:
         job.note(ARCHIVE, received)
@@ -77,12 +86,12 @@ def _starts_at(answer: requests.Response, position: int) -> bool:
     return answer.headers.get("Content-Range", "").startswith(f"bytes {position}-")
 
 
-def _append(path: Path, answer: requests.Response, have: int, stopped: Event) -> None:
-    with open(path, "ab" if have else "wb", opener=owner_only) as file:
-        for chunk in answer.iter_content(_CHUNK):
-            file.write(chunk)
-            if stopped.is_set():
-                raise requests.ConnectionError("the download was stopped")
+def _received(answer: requests.Response) -> Iterator[bytes]:
+    """The body as it is sent: decoded (`Content-Encoding`), it would have another length than the headers say."""
+    try:
+        yield from answer.raw.stream(_CHUNK, decode_content=False)
+    except urllib3.exceptions.HTTPError as error:
+        raise requests.ConnectionError(error) from None
 
 
 @dataclass(frozen=True)
@@ -95,36 +104,43 @@ class Bucket:
 
     def listing(self, job: ExportJob) -> dict[str, int]:
         """Return path and size in bytes of the export's files so far, under any date folder."""
+        first = _first_date(job.object_prefix)
         try:
             self.files.invalidate_cache()
-            return {
-                path: int(known["size"])
-                for folder in self._folders(job)
-                for path, known in self.files.find(folder, detail=True).items()
-                if known["type"] == "file" and not path.endswith("/")
-            }
+            folders = list(self._date_folders(job))
+            likely = [folder for folder in folders if folder.rpartition("/")[2] >= first]
+            others = [folder for folder in folders if folder not in likely]
+            # A bucket may hold years of exports: most of its folders are looked into only if the export is in no other.
+            return self._found(likely, job.object_prefix) or self._found(others, job.object_prefix)
         except Exception as error:
             raise self._refused(error) from None
 
     def fetch(self, remote: str, local: Path) -> None:
-        """Copy a file from the bucket, readable by the owner only."""
+        """Copy a file from the bucket, readable by the owner only. Raises OSError if the disk does not take it."""
+        with open(local, "wb", opener=owner_only):
+            pass
         try:
-            with open(local, "wb", opener=owner_only):
-                pass
             self.files.get_file(remote, str(local))
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in _DISK_FULL:
+                raise
             raise self._refused(error) from None
 
-    def _folders(self, job: ExportJob) -> Iterator[str]:
+    def _found(self, folders: Iterable[str], prefix: str) -> dict[str, int]:
+        return {
+            path: int(known["size"])
+            for folder in folders
+            for path, known in self.files.find(f"{folder}/{prefix}", detail=True).items()
+            if known["type"] == "file" and not path.endswith("/")
+        }
+
+    def _date_folders(self, job: ExportJob) -> Iterator[str]:
         base = f"{self.root}/segment-export".lstrip("/") if self.root != "/" else "segment-export"
         base = f"/{base}" if self.root.startswith("/") else base
         # The global control group has an id of its own there, which Braze does not tell.
         audiences = self._inside(base) if job.audience.is_control_group else [f"{base}/{job.audience.segment_id}"]
-        first = _first_date(job.object_prefix)
         for audience in audiences:
-            for date in self._inside(audience):
-                if date.rpartition("/")[2] >= first:
-                    yield f"{date}/{job.object_prefix}"
+            yield from self._inside(audience)
 
     def _inside(self, folder: str) -> list[str]:
         try:
@@ -165,7 +181,7 @@ def open_bucket(export_bucket: str) -> Bucket:
 
 
 def _first_date(object_prefix: str) -> str:
-    """Return the earliest date folder to look into: the prefix ends in the epoch second of the request."""
+    """Return the earliest date folder that is likely: the prefix mostly ends in the epoch second of the request."""
     ending = re.search(r"-(\d{1,11})$", object_prefix)
     if not ending:
         return ""

@@ -3,17 +3,21 @@
     <jobs>/<audience>/job.json   identity and progress; holds the download URL, which opens the export to anyone
     <jobs>/<audience>/files/     what was fetched and is not loaded yet
     <jobs>/<audience>/members/   braze_ids of shredded profiles (as the `pii` rules leave them), until all are loaded
-    <jobs>/<audience>/work/      what DuckDB writes when memory is short
+    <jobs>/work/                 what DuckDB writes when memory is short
 
-Everything is readable by the owner only. What holds personal data is gone once it is loaded.
+Everything is readable by the owner only. What holds personal data is gone once it is loaded. A cancelled export is
+gone in one step, and what was at work on it, in this process or another, cannot bring its folder back.
 """
 
 import os
 import re
 import shutil
+import threading
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from hashlib import blake2b
 from pathlib import Path
 from uuid import uuid4
 
@@ -23,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sources.braze.endpoints import USERS_EXPORT_GLOBAL_CONTROL_GROUP, USERS_EXPORT_SEGMENT, Endpoint
+from sources.braze.errors import BrazeError
 from sources.braze.model import Table
 from sources.braze.profile_tables import GLOBAL_CONTROL_GROUP, GLOBAL_CONTROL_GROUP_MEMBERS, SEGMENT_MEMBERS
 from sources.braze.profiles import arrow_schema
@@ -30,8 +35,8 @@ from sources.braze.profiles import arrow_schema
 ABANDONED_AFTER = 24 * 3600.0
 """Seconds after which a job that nobody went on with is removed: no URL lives that long."""
 _MEMBERS_AT_A_TIME = 100_000
-_NOTED = ".noted"
-"""Ends the names of files with members whose profiles are not known to be loaded."""
+_REMOVED = ".removed-"
+"""In the name of a folder that is being removed; no audience's name has a dot."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,24 @@ class Audience:
         return GLOBAL_CONTROL_GROUP_MEMBERS if self.is_control_group else SEGMENT_MEMBERS
 
 
+class ExportCanceledError(BrazeError):
+    """The export was cancelled: nothing is known of it any more."""
+
+    def __init__(self, audience: Audience) -> None:
+        super().__init__(f"The export of {audience.segment_id} was cancelled.", endpoint=audience.endpoint)
+
+
+class NotKeptError(BrazeError):
+    """The disk did not take, or did not give, what is kept of an export."""
+
+    def __init__(self, audience: Audience, folder: Path, error: OSError) -> None:
+        super().__init__(
+            f"The export of {audience.segment_id} cannot be kept in {folder} ({error.strerror or error}): see that"
+            " there is room and that it may be written. The next run goes on with it.",
+            endpoint=audience.endpoint,
+        )
+
+
 @dataclass
 class ExportedFile:
     """A file of an export: size in bytes, version tag if the storage has one, how far it is loaded.
@@ -69,24 +92,46 @@ class ExportedFile:
     loaded: bool = False
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What an export is requested for.
+
+    `fields` are those of the request, `rules` a fingerprint of the `pii` rules by which its profiles are read, and
+    `run_at` when the run that requests it began, in epoch seconds.
+    """
+
+    fields: tuple[str, ...]
+    rules: str
+    run_at: float
+
+
 @dataclass
 class _State:
     requested_at: float
     fields: list[str]
     object_prefix: str
     url: str | None
+    run_at: float = 0
+    rules: str = ""
     files: dict[str, ExportedFile] = field(default_factory=dict)
+    members: list[str] = field(default_factory=list)
     complete: bool = False
     damaged: bool = False
 
 
 class ExportJob:
-    """An export that was requested, and its folder."""
+    """An export that was requested, and its folder.
+
+    The loop, the threads that fetch and the one that loads share it. What writes raises ExportCanceledError once the
+    export was removed, here or by another process.
+    """
 
     def __init__(self, audience: Audience, folder: Path, state: _State) -> None:
         self.audience = audience
         self.folder = folder
         self._state = state
+        self._lock = threading.RLock()
+        self._removed = False
         self.late = state.complete
 
     def __repr__(self) -> str:
@@ -96,6 +141,11 @@ class ExportJob:
     def requested_at(self) -> float:
         """When the export was requested, in epoch seconds."""
         return self._state.requested_at
+
+    @property
+    def run_at(self) -> float:
+        """When the run that requested it began, in epoch seconds."""
+        return self._state.run_at
 
     @property
     def object_prefix(self) -> str:
@@ -113,6 +163,11 @@ class ExportJob:
         return tuple(self._state.fields)
 
     @property
+    def rules(self) -> str:
+        """A fingerprint of the `pii` rules by which its profiles are read."""
+        return self._state.rules
+
+    @property
     def complete(self) -> bool:
         """Whether all files were loaded, members included: only late files can come."""
         return self._state.complete
@@ -120,16 +175,21 @@ class ExportJob:
     @property
     def kept(self) -> bool:
         """Whether the export is still known on disk: cancelling it removes it from there."""
-        return (self.folder / "job.json").exists()
+        return not self._removed and (self.folder / "job.json").exists()
+
+    def check_kept(self) -> None:
+        """Raise ExportCanceledError if the export was cancelled."""
+        if not self.kept:
+            raise ExportCanceledError(self.audience)
 
     @property
     def work_folder(self) -> Path:
-        """A private folder for shredding."""
-        return private_folder(self.folder / "work")
+        """A private folder for shredding, which exports share: it outlives one that is cancelled."""
+        return private_folder(self.folder.parent / "work")
 
     def path(self, name: str) -> Path:
-        """Return where the file of that name is kept until it is loaded."""
-        return private_folder(self.folder / "files") / re.sub(r"[^\w.-]", "_", name)
+        """Return where the file of that name is kept until it is loaded; a bucket's names are too long for a disk."""
+        return self._subfolder("files") / _short(name)
 
     def file(self, name: str) -> ExportedFile | None:
         """Return what is known of a file that was fetched, or is being fetched."""
@@ -137,12 +197,13 @@ class ExportJob:
 
     def note(self, name: str, size: int, etag: str = "") -> None:
         """Remember a file that is being fetched."""
-        self._state.files[name] = ExportedFile(size, etag)
-        self._save()
+        with self._changing():
+            self._state.files[name] = ExportedFile(size, etag)
 
     def loaded_parts(self) -> frozenset[str]:
         """Return the archive members, as `file/member`, that need not be loaded again."""
-        return frozenset(part for file in self._state.files.values() for part in file.parts)
+        with self._lock:
+            return frozenset(part for file in self._state.files.values() for part in file.parts)
 
     def shredded(self, members: pa.Array, damaged: bool = False) -> Path:
         """Note whose profiles a `profiles.Group` has, before its rows are on their way; returns what `loaded` is told.
@@ -150,31 +211,44 @@ class ExportJob:
         `damaged` says that some of it could not be read. What is never said to be loaded the next run forgets: it
         reads the group again, perhaps by other `pii` rules.
         """
-        noted = private_folder(self.folder / "members") / f"{uuid4().hex}{_NOTED}"
-        pq.write_table(pa.table({"braze_id": members}), noted)
         if damaged:
-            self._state.damaged = True
-            self._save()
+            self.damage()
+        noted = self._subfolder("members") / f"{uuid4().hex}.parquet"
+        with self._keeping():
+            pq.write_table(pa.table({"braze_id": members}), noted)
         return noted
+
+    def damage(self) -> None:
+        """Remember that not all of the export can be read: its members are added to those that are known."""
+        with self._changing():
+            self._state.damaged = True
 
     def loaded(self, noted: Path, *, parts: Collection[str] = (), files: Collection[Path] = ()) -> None:
         """Remember that a `profiles.Group` is in the warehouse, whose `parts` and `files` these are.
 
         The files are removed. Does nothing if the export was cancelled in the meantime.
         """
-        if not self.kept:
-            return
-        noted.rename(noted.with_suffix(".parquet"))
-        names = {self.path(name): file for name, file in self._state.files.items()}
-        for path in files:
-            names[path].loaded, names[path].parts = True, []
-        for part in parts:
-            owner = next((file for path, file in names.items() if part.startswith(f"{path.name}/")), None)
-            if owner and not owner.loaded:
-                owner.parts.append(part)
-        self._save()
+        with suppress(ExportCanceledError), self._changing():
+            self._state.members.append(noted.name)
+            names = {_short(name): file for name, file in self._state.files.items()}
+            for path in files:
+                names[path.name].loaded, names[path.name].parts = True, []
+            for part in parts:
+                owner = names[part.partition("/")[0]]
+                if not owner.loaded:
+                    owner.parts.append(part)
         for path in files:
             path.unlink(missing_ok=True)
+
+    def read_by(self, rules: str) -> None:
+        """Have everything read again if other `pii` rules are in force now: what was noted follows those of before."""
+        if rules == self._state.rules or self.late:
+            return
+        with self._changing():
+            for file in self._state.files.values():
+                file.loaded, file.parts = False, []
+            self._state.rules, self._state.members, self._state.damaged = rules, [], False
+        shutil.rmtree(self.folder / "members", ignore_errors=True)
 
     def members(self) -> tuple[Table, Iterator[pa.Table]]:
         """Return the members table and its rows: every profile of the export once, to be loaded after them.
@@ -191,57 +265,102 @@ class ExportJob:
 
         Of an export into a bucket its name and the names of its files are kept, to tell late ones.
         """
-        if self._state.url or self.late or not self.kept:
+        if self._state.url or self.late:
             self.remove()
             return
-        self._state.complete = True
-        self._save()
-        for name in ("files", "members", "work"):
+        with suppress(ExportCanceledError), self._changing():
+            self._state.complete, self._state.members = True, []
+        for name in ("files", "members"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def remove(self) -> None:
         """Forget the export, with everything that was fetched."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        with self._lock:
+            if not self._removed:
+                self._removed = True
+                _discard(self.folder)
 
     def _member_rows(self, table: Table) -> Iterator[pa.Table]:
         schema = arrow_schema(table)
         exported_at = datetime.fromtimestamp(self.requested_at, UTC)
-        with duckdb.connect(
-            config={"memory_limit": "256MB", "temp_directory": str(self.work_folder / "duckdb")}
-        ) as connection:
-            files = sorted(map(str, (self.folder / "members").glob("*")))
-            if not files:
-                yield schema.empty_table()
-                return
-            distinct = connection.sql("SELECT DISTINCT braze_id FROM read_parquet($files)", params={"files": files})
-            for batch in distinct.to_arrow_reader(_MEMBERS_AT_A_TIME):
-                yield pa.table(
-                    [
-                        pa.array([self.audience.segment_id] * batch.num_rows, pa.string()),
-                        batch.column(0),
-                        pa.array([exported_at] * batch.num_rows, pa.timestamp("us", tz="UTC")),
-                    ],
-                    schema=schema,
-                )
+        for ids in self._distinct_members():
+            yield pa.table(
+                [
+                    pa.array([self.audience.segment_id] * len(ids), pa.string()),
+                    ids,
+                    pa.array([exported_at] * len(ids), pa.timestamp("us", tz="UTC")),
+                ],
+                schema=schema,
+            )
+
+    def _distinct_members(self) -> Iterator[pa.Array]:
+        """Raises ExportCanceledError, if at all, before the first: whoever has begun to load members needs them all."""
+        files = sorted(map(str, (self.folder / "members").glob("*")))
+        self.check_kept()
+        if not files:
+            return
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": "256MB",
+            "temp_directory": str(self.work_folder / "duckdb"),
+        }
+        with duckdb.connect(config=config) as connection:
+            try:
+                query = "SELECT DISTINCT braze_id FROM read_parquet($files)"
+                for batch in connection.sql(query, params={"files": files}).to_arrow_reader(_MEMBERS_AT_A_TIME):
+                    yield batch.column(0)
+            except duckdb.IOException:
+                self.check_kept()
+                raise
+
+    @contextmanager
+    def _keeping(self) -> Iterator[None]:
+        """Write in the folder, alone. Raises ExportCanceledError if it is gone."""
+        with self._lock:
+            self.check_kept()
+            try:
+                yield
+            except FileNotFoundError:
+                self.check_kept()
+                raise
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Change the state, and save it."""
+        with self._keeping():
+            yield
+            self._save()
+
+    def _subfolder(self, name: str) -> Path:
+        folder = self.folder / name
+        with self._keeping():
+            folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
 
     def _save(self) -> None:
         """Write the state so that it is either the old or the new one, whenever the process is killed."""
         new = self.folder / "job.json.new"
         with open(new, "wb", opener=owner_only) as file:
-            file.write(orjson.dumps(asdict(self._state)))
+            file.write(orjson.dumps(self._state))
             file.flush()
             os.fsync(file.fileno())
         new.replace(self.folder / "job.json")
 
 
-def start_job(jobs: Path, audience: Audience, answer: dict[str, object], fields: list[str], now: float) -> ExportJob:
+def start_job(jobs: Path, audience: Audience, answer: dict[str, object], asked: Asked, now: float) -> ExportJob:
     """Keep the identity of an export that Braze accepted with `answer`. `now` is in epoch seconds."""
     private_folder(jobs)
     folder = _folder(jobs, audience)
-    shutil.rmtree(folder, ignore_errors=True)
+    _discard(folder)
     private_folder(folder)
     url = answer.get("url")
-    state = _State(now, fields, str(answer.get("object_prefix") or ""), str(url) if url else None)
+    state = _State(
+        requested_at=now,
+        fields=list(asked.fields),
+        object_prefix=str(answer.get("object_prefix") or ""),
+        url=str(url) if url else None,
+        run_at=asked.run_at,
+        rules=asked.rules,
+    )
     job = ExportJob(audience, folder, state)
     job._save()
     return job
@@ -254,18 +373,25 @@ def find_job(jobs: Path, audience: Audience) -> ExportJob | None:
         known = orjson.loads((folder / "job.json").read_bytes())
     except (FileNotFoundError, orjson.JSONDecodeError):
         return None
-    for noted in (folder / "members").glob(f"*{_NOTED}"):
-        noted.unlink()
     files = {name: ExportedFile(**file) for name, file in known.pop("files").items()}
-    return ExportJob(audience, folder, _State(**known, files=files))
+    state = _State(**known, files=files)
+    for noted in (folder / "members").glob("*"):
+        if noted.name not in state.members:
+            noted.unlink(missing_ok=True)
+    return ExportJob(audience, folder, state)
 
 
 def remove_abandoned(jobs: Path, keep: Collection[Audience], now: float) -> None:
-    """Remove the folders of exports that no run went on with for a day, other than those of `keep`."""
+    """Remove the folders of exports that no run went on with for a day, other than those of `keep`.
+
+    So are those that a killed process was about to remove.
+    """
     kept = {_folder(jobs, audience) for audience in keep}
     for folder in jobs.glob("*") if jobs.is_dir() else ():
-        if folder not in kept and now - folder.stat().st_mtime > ABANDONED_AFTER:
+        if _REMOVED in folder.name:
             shutil.rmtree(folder, ignore_errors=True)
+        elif folder not in kept and now - folder.stat().st_mtime > ABANDONED_AFTER:
+            _discard(folder)
 
 
 def private_folder(folder: Path) -> Path:
@@ -282,3 +408,15 @@ def owner_only(path: str, flags: int) -> int:
 
 def _folder(jobs: Path, audience: Audience) -> Path:
     return jobs / re.sub(r"[^\w-]", "_", audience.segment_id)
+
+
+def _short(name: str) -> str:
+    return blake2b(name.encode(), digest_size=12).hexdigest()
+
+
+def _discard(folder: Path) -> None:
+    """Remove a folder so that whoever still writes into it finds it gone at once, and whole."""
+    gone = folder.with_name(f"{folder.name}{_REMOVED}{uuid4().hex}")
+    with suppress(FileNotFoundError):
+        folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)

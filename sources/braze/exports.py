@@ -20,12 +20,23 @@ from sources.braze.endpoints import EXPORT_SEGMENT_CANCEL
 from sources.braze.errors import BadAnswer, BrazeError, ConfigurationError, ExportRunning
 from sources.braze.export_fields import ExportFields
 from sources.braze.export_files import ARCHIVE, Bucket, StorageError, fetch_archive, open_bucket
-from sources.braze.export_jobs import Audience, ExportJob, find_job, remove_abandoned, start_job
+from sources.braze.export_jobs import (
+    Asked,
+    Audience,
+    ExportCanceledError,
+    ExportJob,
+    NotKeptError,
+    find_job,
+    remove_abandoned,
+    start_job,
+)
 
 logger = logging.getLogger(__name__)
 
 URL_LIFETIME = 4 * 3600.0
 """Seconds for which Braze keeps an archive; a 403 after that means expired, before that not ready."""
+LATE_FOR = 3 * 24 * 3600.0
+"""Seconds since the request for which late files are looked for although the bucket cannot be read."""
 
 
 class ExportTimeoutError(BrazeError):
@@ -50,10 +61,15 @@ class ExportSettings:
 
 @dataclass(frozen=True)
 class Arrived:
-    """A file of an export is on disk, not loaded yet."""
+    """A file of an export is on disk, not loaded yet. `name` is what the bucket calls it."""
 
     job: ExportJob
     path: Path
+    name: str
+
+    def in_words(self, text: str) -> str:
+        """`text` with the file called by its name instead of by that of its copy here."""
+        return text.replace(self.path.name, self.name)
 
 
 @dataclass(frozen=True)
@@ -75,7 +91,10 @@ Event = Arrived | AllArrived | Failed
 
 
 class Exports:
-    """The exports of some audiences. `jobs` is the folder that holds their state between runs."""
+    """The exports of some audiences.
+
+    `jobs` is the folder that holds their state between runs, `rules` a fingerprint of the `pii` rules in force.
+    """
 
     def __init__(
         self,
@@ -83,10 +102,13 @@ class Exports:
         jobs: Path,
         fields: ExportFields,
         settings: ExportSettings,
+        rules: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._client = client
         self._jobs = jobs
+        self._rules = rules
+        self._run_at = clock()
         self._fields = fields
         self._settings = settings
         self._clock = clock
@@ -97,13 +119,42 @@ class Exports:
     async def events(self, audiences: Sequence[Audience]) -> AsyncIterator[Event]:
         """Request or resume the exports, `export_parallel` at a time, and give their files as they arrive.
 
-        Late files of earlier exports come first. Of one job the events come in order; handle one before
-        asking for the next. Raises ConfigurationError; what concerns one audience is a `Failed`.
+        Late files of earlier exports come first, and last what should not take the place of what others know better or
+        newer: exports of a run before the one that requested the latest so far, then the global control group. Apart
+        from that the events of one job come in order; handle one before asking for the next. Once an export is
+        cancelled nothing of it comes but one `Failed`. Raises ConfigurationError; what concerns one audience is a
+        `Failed`.
         """
+        canceled: set[Audience] = set()
+        async for event in self._in_order(list(dict.fromkeys(audiences))):
+            event = _unless_canceled(event)  # noqa: PLW2901
+            if isinstance(event, Failed) and isinstance(event.error, ExportCanceledError):
+                if event.audience in canceled:
+                    continue
+                canceled.add(event.audience)
+            yield event
+
+    async def _in_order(self, audiences: list[Audience]) -> AsyncIterator[Event]:
         remove_abandoned(self._jobs, audiences, self._clock())
-        for audience in audiences:
+        for audience in tuple(audiences):
             async for event in self._late(audience):
+                if isinstance(event, Failed):
+                    audiences.remove(audience)
                 yield event
+        last: list[Arrived | AllArrived] = []
+        latest = float("-inf")
+        async for event in self._found(audiences):
+            if isinstance(event, Failed):
+                yield event
+            elif event.job.audience.is_control_group or event.job.run_at < latest:
+                last.append(event)
+            else:
+                latest = event.job.run_at
+                yield event
+        for event in sorted(last, key=lambda event: (event.job.audience.is_control_group, -event.job.run_at)):
+            yield event
+
+    async def _found(self, audiences: Sequence[Audience]) -> AsyncIterator[Event]:
         found: asyncio.Queue[Event | BaseException | None] = asyncio.Queue(maxsize=64)
         running = asyncio.create_task(self._deliver_all(audiences, found))
         try:
@@ -130,6 +181,8 @@ class Exports:
                     raise
                 except BrazeError as error:
                     await found.put(Failed(audience, error))
+                except OSError as error:
+                    await found.put(Failed(audience, NotKeptError(audience, self._jobs, error)))
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -140,28 +193,34 @@ class Exports:
             await found.put(errors.exceptions[0])
 
     async def _delivered(self, audience: Audience) -> AsyncIterator[Event]:
+        asked = Asked(self._fields_of(audience), self._rules, self._run_at)
         job = find_job(self._jobs, audience)
-        if job and job.fields != self._asked(audience):
+        if job and job.fields != asked.fields:
             job.remove()
             job = None
+        if job:
+            job.read_by(asked.rules)
         waiting = _Waiting(audience, self._settings, self._clock)
         while True:
-            job = job or await self._request(audience, waiting)
+            job = job or await self._request(audience, asked, waiting)
             try:
                 deliver = self._from_url if job.url else self._from_bucket
                 async for event in deliver(job, waiting):
                     yield event
                 return
             except _ExpiredError:
-                logger.warning("The export of %s has expired: requesting it anew.", audience.segment_id)
+                logger.warning("The export of %s has expired or failed: requesting it anew.", audience.segment_id)
                 job.remove()
                 job = None
+            except (OSError, StorageError):
+                job.check_kept()  # its folder may be gone because it was cancelled
+                raise
 
-    def _asked(self, audience: Audience) -> tuple[str, ...]:
+    def _fields_of(self, audience: Audience) -> tuple[str, ...]:
         body = self._fields.body(audience.endpoint)
         return (*body["fields_to_export"], *body.get("custom_attributes_to_export", ()))
 
-    async def _request(self, audience: Audience, waiting: "_Waiting") -> ExportJob:
+    async def _request(self, audience: Audience, asked: Asked, waiting: "_Waiting") -> ExportJob:
         body = self._fields.body(audience.endpoint)
         if not audience.is_control_group:
             body["segment_id"] = audience.segment_id
@@ -174,7 +233,7 @@ class Exports:
                 continue
             if not answer.get("url") and not answer.get("object_prefix"):
                 raise BadAnswer(audience.endpoint, audience.segment_id, None, "neither url nor object_prefix")
-            return start_job(self._jobs, audience, answer, list(self._asked(audience)), requested_at)
+            return start_job(self._jobs, audience, answer, asked, requested_at)
 
     async def _wait_for_another(self, waiting: "_Waiting", error: ExportRunning, audience: Audience) -> None:
         if not waiting.paused:
@@ -196,8 +255,8 @@ class Exports:
                 if self._clock() - job.requested_at >= URL_LIFETIME:
                     raise _ExpiredError
                 await waiting.pause()
-                _check_not_canceled(job)
-            yield Arrived(job, job.path(ARCHIVE))
+                job.check_kept()
+            yield Arrived(job, job.path(ARCHIVE), ARCHIVE)
         yield AllArrived(job)
 
     async def _fetched(self, job: ExportJob, waiting: "_Waiting") -> bool:
@@ -212,6 +271,8 @@ class Exports:
         bucket = self._checked_bucket()
         seen: dict[str, int] = {}
         changed_at = self._clock()
+        if self._is_overdue(job) and not await asyncio.to_thread(bucket.listing, job):
+            raise _ExpiredError
         while True:
             there = await asyncio.to_thread(bucket.listing, job)
             if there != seen:
@@ -223,8 +284,13 @@ class Exports:
             elif there and self._clock() - changed_at >= self._settings.quiet_seconds:
                 break
             await waiting.pause(at_most=self._settings.quiet_seconds / 4)
-            _check_not_canceled(job)
+            job.check_kept()
         yield AllArrived(job)
+
+    def _is_overdue(self, job: ExportJob) -> bool:
+        """Whether an earlier run waited as long for the export as anybody wants to: it may have failed, untold."""
+        age = self._clock() - job.requested_at
+        return job.run_at < self._run_at and age >= self._settings.timeout_minutes * 60
 
     async def _new_files(self, bucket: Bucket, job: ExportJob, there: dict[str, int]) -> AsyncIterator[Arrived]:
         for remote, size in sorted(there.items()):
@@ -235,23 +301,33 @@ class Exports:
             if not known or not path.exists() or path.stat().st_size != size:
                 await asyncio.to_thread(bucket.fetch, remote, path)
                 job.note(name, size)
-            yield Arrived(job, path)
+            yield Arrived(job, path, remote)
 
     async def _late(self, audience: Audience) -> AsyncIterator[Event]:
+        """Files that came after an earlier export counted as complete.
+
+        Until the bucket could be looked into, that export is not forgotten, and no new one is requested: it would come
+        into the same bucket.
+        """
         job = find_job(self._jobs, audience)
         if not job or not job.complete:
             return
-        any_late = False
         try:
-            bucket = self._checked_bucket()
-            there = await asyncio.to_thread(bucket.listing, job)
-            async for event in self._new_files(bucket, job, there):
-                any_late = True
-                yield event
-        except StorageError as error:
-            yield Failed(audience, error)
-        if any_late:
-            yield AllArrived(job)
+            if self._bucket:
+                there = await asyncio.to_thread(self._bucket.listing, job)
+                any_late = False
+                async for event in self._new_files(self._bucket, job, there):
+                    any_late = True
+                    yield event
+                if any_late:
+                    yield AllArrived(job)
+        except BrazeError as error:
+            if self._clock() - job.requested_at < LATE_FOR:
+                yield Failed(audience, error)
+                return
+        except OSError as error:
+            yield Failed(audience, NotKeptError(audience, self._jobs, error))
+            return
         job.remove()
 
     def _checked_bucket(self) -> Bucket:
@@ -274,13 +350,14 @@ async def cancel_export(client: Client, jobs: Path, segment_id: str) -> None:
         job.remove()
 
 
-def _check_not_canceled(job: ExportJob) -> None:
-    if not job.kept:
-        raise BrazeError(f"The export of {job.audience.segment_id} was cancelled.", endpoint=job.audience.endpoint)
+def _unless_canceled(event: Event) -> Event:
+    if isinstance(event, Failed) or event.job.kept:
+        return event
+    return Failed(event.job.audience, ExportCanceledError(event.job.audience))
 
 
 class _ExpiredError(Exception):
-    """The URL no longer gives the archive."""
+    """The URL no longer gives the archive, or the bucket has had nothing of the export for too long."""
 
 
 class _Waiting:
@@ -308,8 +385,8 @@ class _Waiting:
             where = f" in {self._settings.bucket}" if self._settings.bucket else ""
             raise ExportTimeoutError(
                 f"The export of {self._audience.segment_id} did not arrive{where} within"
-                f" {self._settings.timeout_minutes:g} minutes (`export_timeout_minutes`). The next run goes"
-                " on waiting; Braze reports a failed export by e-mail only, to the key's owner."
+                f" {self._settings.timeout_minutes:g} minutes (`export_timeout_minutes`). The next run looks for it"
+                " again before it requests another; Braze reports a failed export by e-mail only, to the key's owner."
             )
         self.paused = True
         await asyncio.sleep(min(self._next, at_most))

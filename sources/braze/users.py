@@ -3,8 +3,9 @@
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,9 +13,17 @@ from sources.braze.client import Client
 from sources.braze.endpoints import USERS_EXPORT_IDS, USERS_EXPORT_SEGMENT, Endpoint
 from sources.braze.errors import BrazeError, ConfigurationError
 from sources.braze.export_ids import export_ids
-from sources.braze.export_jobs import Audience, ExportJob, owner_only, private_folder
-from sources.braze.exports import AllArrived, Arrived, Event, Exports, ExportSettings, Failed
+from sources.braze.export_jobs import (
+    Audience,
+    ExportCanceledError,
+    ExportJob,
+    NotKeptError,
+    owner_only,
+    private_folder,
+)
+from sources.braze.exports import AllArrived, Arrived, Exports, ExportSettings, Failed
 from sources.braze.parcels import Parcel
+from sources.braze.pii import PiiRules
 from sources.braze.profiles import Group, ProfileShredder, ProfilesNotReadError, Quarantined
 from sources.braze.settings import Settings
 
@@ -67,6 +76,7 @@ class Profiles:
         self._delivery = delivery
         self._work = request.folder / "work"
         self._quarantine = request.folder / "quarantine"
+        self._given_up: set[ExportJob] = set()
         self.unknown_ids: list[tuple[int, str]] = []
         self.unknown = 0
 
@@ -119,9 +129,10 @@ class Profiles:
                 settings.export_timeout_minutes,
                 settings.export_parallel,
             ),
+            _fingerprint(settings.pii),
         )
-        control_group: list[Event] = []
-        with self._shredder(USERS_EXPORT_SEGMENT) as shredder:
+        shredder, run_at = None, 0.0
+        with ExitStack() as opened:
             async for event in exports.events(self._request.audiences):
                 if isinstance(event, Failed):
                     self._delivery.fail(event.audience.segment_id, event.error)
@@ -130,46 +141,58 @@ class Profiles:
                     with self._shredder(event.job.audience.endpoint) as apart:
                         await self._handle(event, apart)
                 elif event.job.audience.is_control_group:
-                    control_group.append(event)
+                    # Without the profiles of the segments: its endpoint knows fewer fields than theirs.
+                    with self._shredder(event.job.audience.endpoint, beside=shredder) as apart:
+                        await self._handle(event, apart)
                 else:
+                    if shredder is None or event.job.run_at > run_at:
+                        if shredder:
+                            # A newer export is to give again, in a package of its own, what older ones had.
+                            await self._delivery.commit()
+                        opened.close()
+                        shredder = opened.enter_context(self._shredder(USERS_EXPORT_SEGMENT))
+                        run_at = event.job.run_at
                     await self._handle(event, shredder)
-            for event in control_group:
-                # Last, and without the profiles of the segments: its endpoint knows fewer fields than theirs.
-                assert not isinstance(event, Failed)
-                with self._shredder(event.job.audience.endpoint, beside=shredder) as apart:
-                    await self._handle(event, apart)
 
     def _shredder(self, endpoint: Endpoint, beside: ProfileShredder | None = None) -> ProfileShredder:
         fields = self._settings.fields.loaded(endpoint)
         return ProfileShredder(private_folder(self._work), self._settings.pii, fields, beside=beside)
 
     async def _handle(self, event: Arrived | AllArrived, shredder: ProfileShredder) -> None:
-        job = event.job
-        if not job.kept:
-            return
-        if isinstance(event, AllArrived):
-            await self._finish(job)
+        job, audience = event.job, event.job.audience
+        if job in self._given_up:
             return
         try:
-            await self._shred_export(shredder, event)
+            if isinstance(event, AllArrived):
+                await self._finish(job)
+            else:
+                await self._shred_export(shredder, event)
+        except ExportCanceledError as error:
+            if isinstance(event, AllArrived):  # otherwise the next event tells
+                self._delivery.fail(audience.segment_id, error)
         except ProfilesNotReadError as error:
-            self._delivery.fail(job.audience.segment_id, _as_failure(error, job.audience.endpoint))
-            await self._delivery.commit()
-            job.remove()
+            sentence = event.in_words(str(error)) if isinstance(event, Arrived) else str(error)
+            self._delivery.fail(audience.segment_id, BrazeError(sentence, endpoint=audience.endpoint))
+            job.damage()
+        except OSError as error:
+            if job.kept:  # if not, the file is gone with the export, and the next event tells
+                self._given_up.add(job)
+                self._delivery.fail(audience.segment_id, NotKeptError(audience, job.folder, error))
 
     async def _shred_export(self, shredder: ProfileShredder, event: Arrived) -> None:
         job = event.job
         with closing(shredder.groups([event.path], skip=job.loaded_parts())) as groups:
             while group := await _whole(asyncio.to_thread(next, groups, None)):
-                self._report(group, job.audience.segment_id, job.audience.endpoint)
-                self._post(group, _noting(job, group))
+                loaded = _noting(job, group)
+                self._report(group, job.audience.segment_id, job.audience.endpoint, event.in_words)
+                self._post(group, loaded)
                 del group  # while the next one is awaited
                 await self._delivery.room()
 
     async def _shred_answers(self, shredder: ProfileShredder, path: Path) -> None:
         with closing(shredder.groups([path])) as groups:
             while group := await _whole(asyncio.to_thread(next, groups, None)):
-                self._report(group, IDS, USERS_EXPORT_IDS)
+                self._report(group, IDS, USERS_EXPORT_IDS, str)
                 self._post(group, lambda: path.unlink(missing_ok=True))
                 del group
                 await self._delivery.room()
@@ -197,15 +220,15 @@ class Profiles:
         parents = [{"segment_id": job.audience.segment_id}] if nobody else []
         self._delivery.post(Parcel(plain={table.name: []}, parents=parents, on_commit=job.finish))
 
-    def _report(self, group: Group, name: str, endpoint: Endpoint) -> None:
+    def _report(self, group: Group, name: str, endpoint: Endpoint, in_words: Callable[[str], str]) -> None:
         for sentence in group.corrupt:
-            self._delivery.fail(name, BrazeError(sentence, endpoint=endpoint))
+            self._delivery.fail(name, BrazeError(in_words(sentence), endpoint=endpoint))
         for found in group.quarantined:
             numbers = ", ".join(map(str, found.numbers[:_SHOWN_LINES]))
             more = ", …" if len(found.numbers) > _SHOWN_LINES else ""
             sentence = (
-                f"{len(found.numbers):,} lines of {found.file} are no profiles and were left out: {numbers}{more}."
-                f"{self._put_aside(name, found)}"
+                f"{len(found.numbers):,} lines of {in_words(found.file)} are no profiles and were left out:"
+                f" {numbers}{more}.{self._put_aside(name, found)}"
             )
             self._delivery.fail(name, BrazeError(sentence, endpoint=endpoint))
 
@@ -213,7 +236,8 @@ class Profiles:
         """Keep the lines until the next run and say where; not if there are rules, which cannot be applied to them."""
         if self._settings.pii.actions:
             return ""
-        path = private_folder(self._quarantine) / f"{name}-{found.file.replace('/', '-')}.txt"
+        short = blake2b(f"{name}/{found.file}".encode(), digest_size=12).hexdigest()
+        path = private_folder(self._quarantine) / f"{short}.txt"
         with open(path, "ab", opener=owner_only) as kept:
             kept.writelines(
                 b"%d\t%b\n" % (number, line) for number, line in zip(found.numbers, found.lines, strict=True)
@@ -229,6 +253,11 @@ async def _whole(work: Awaitable[T]) -> T:
     except asyncio.CancelledError:
         await asyncio.wait([task])
         raise
+
+
+def _fingerprint(rules: PiiRules) -> str:
+    """What tells whether rules and key are those of another day, without telling the key."""
+    return rules.hashed("\n".join(sorted(f"{path}: {action}" for path, action in rules.actions.items())))
 
 
 def _as_failure(error: BrazeError | ProfilesNotReadError, endpoint: Endpoint) -> BrazeError:
