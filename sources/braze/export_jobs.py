@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
+from itertools import chain, islice
 from pathlib import Path
 from uuid import uuid4
 
@@ -34,6 +35,8 @@ from sources.braze.profiles import arrow_schema
 
 ABANDONED_AFTER = 24 * 3600.0
 """Seconds after which a job that nobody went on with is removed: no URL lives that long."""
+WORK = "work"
+"""The folder beside those of exports for what DuckDB writes when memory is short."""
 _MEMBERS_AT_A_TIME = 100_000
 _REMOVED = ".removed-"
 """In the name of a folder that is being removed; no audience's name has a dot."""
@@ -185,7 +188,7 @@ class ExportJob:
     @property
     def work_folder(self) -> Path:
         """A private folder for shredding, which exports share: it outlives one that is cancelled."""
-        return private_folder(self.folder.parent / "work")
+        return private_folder(self.folder.parent / WORK)
 
     def path(self, name: str) -> Path:
         """Return where the file of that name is kept until it is loaded; a bucket's names are too long for a disk."""
@@ -255,10 +258,14 @@ class ExportJob:
 
         The table replaces the segment's rows as a whole, unless the export is known to be incomplete, or
         these are the profiles of files that came late: then they are added (the table's `parent` is None).
+
+        Raises ExportCanceledError; the rows, once there are any, are all there although it is cancelled.
         """
         table = self.audience.members_table
+        rows = self._member_rows(table)
+        begun = list(islice(rows, 1))
         partial = self._state.damaged or self.late
-        return replace(table, parent=None) if partial else table, self._member_rows(table)
+        return replace(table, parent=None) if partial else table, chain(begun, rows)
 
     def finish(self) -> None:
         """Remove what holds personal data; call it when the members are loaded.
@@ -294,7 +301,6 @@ class ExportJob:
             )
 
     def _distinct_members(self) -> Iterator[pa.Array]:
-        """Raises ExportCanceledError, if at all, before the first: whoever has begun to load members needs them all."""
         files = sorted(map(str, (self.folder / "members").glob("*")))
         self.check_kept()
         if not files:
@@ -305,12 +311,13 @@ class ExportJob:
         }
         with duckdb.connect(config=config) as connection:
             try:
-                query = "SELECT DISTINCT braze_id FROM read_parquet($files)"
-                for batch in connection.sql(query, params={"files": files}).to_arrow_reader(_MEMBERS_AT_A_TIME):
-                    yield batch.column(0)
+                distinct = connection.sql("SELECT DISTINCT braze_id FROM read_parquet($files)", params={"files": files})
+                batches = distinct.to_arrow_reader(_MEMBERS_AT_A_TIME)  # which reads the files to their end
             except duckdb.IOException:
                 self.check_kept()
                 raise
+            for batch in batches:
+                yield batch.column(0)
 
     @contextmanager
     def _keeping(self) -> Iterator[None]:

@@ -9,7 +9,8 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,15 +127,16 @@ class Exports:
         `Failed`.
         """
         canceled: set[Audience] = set()
-        async for event in self._in_order(list(dict.fromkeys(audiences))):
-            event = _unless_canceled(event)  # noqa: PLW2901
-            if isinstance(event, Failed) and isinstance(event.error, ExportCanceledError):
-                if event.audience in canceled:
-                    continue
-                canceled.add(event.audience)
-            yield event
+        async with aclosing(self._in_order(list(dict.fromkeys(audiences)))) as events:
+            async for found in events:
+                event = _unless_canceled(found)
+                if isinstance(event, Failed) and isinstance(event.error, ExportCanceledError):
+                    if event.audience in canceled:
+                        continue
+                    canceled.add(event.audience)
+                yield event
 
-    async def _in_order(self, audiences: list[Audience]) -> AsyncIterator[Event]:
+    async def _in_order(self, audiences: list[Audience]) -> AsyncGenerator[Event]:
         remove_abandoned(self._jobs, audiences, self._clock())
         for audience in tuple(audiences):
             async for event in self._late(audience):
@@ -143,18 +145,19 @@ class Exports:
                 yield event
         last: list[Arrived | AllArrived] = []
         latest = float("-inf")
-        async for event in self._found(audiences):
-            if isinstance(event, Failed):
-                yield event
-            elif event.job.audience.is_control_group or event.job.run_at < latest:
-                last.append(event)
-            else:
-                latest = event.job.run_at
-                yield event
+        async with aclosing(self._found(audiences)) as events:
+            async for event in events:
+                if isinstance(event, Failed):
+                    yield event
+                elif event.job.audience.is_control_group or event.job.run_at < latest:
+                    last.append(event)
+                else:
+                    latest = event.job.run_at
+                    yield event
         for event in sorted(last, key=lambda event: (event.job.audience.is_control_group, -event.job.run_at)):
             yield event
 
-    async def _found(self, audiences: Sequence[Audience]) -> AsyncIterator[Event]:
+    async def _found(self, audiences: Sequence[Audience]) -> AsyncGenerator[Event]:
         found: asyncio.Queue[Event | BaseException | None] = asyncio.Queue(maxsize=64)
         running = asyncio.create_task(self._deliver_all(audiences, found))
         try:

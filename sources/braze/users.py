@@ -2,18 +2,21 @@
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import TypeVar
 
+import pyarrow as pa
+
 from sources.braze.client import Client
 from sources.braze.endpoints import USERS_EXPORT_IDS, USERS_EXPORT_SEGMENT, Endpoint
 from sources.braze.errors import BrazeError, ConfigurationError
 from sources.braze.export_ids import export_ids
 from sources.braze.export_jobs import (
+    WORK,
     Audience,
     ExportCanceledError,
     ExportJob,
@@ -22,6 +25,7 @@ from sources.braze.export_jobs import (
     private_folder,
 )
 from sources.braze.exports import AllArrived, Arrived, Exports, ExportSettings, Failed
+from sources.braze.model import Table
 from sources.braze.parcels import Parcel
 from sources.braze.pii import PiiRules
 from sources.braze.profiles import Group, ProfileShredder, ProfilesNotReadError, Quarantined
@@ -74,7 +78,7 @@ class Profiles:
         self._settings = settings
         self._request = request
         self._delivery = delivery
-        self._work = request.folder / "work"
+        self._work = request.folder / WORK
         self._quarantine = request.folder / "quarantine"
         self._given_up: set[ExportJob] = set()
         self.unknown_ids: list[tuple[int, str]] = []
@@ -163,23 +167,35 @@ class Profiles:
         if job in self._given_up:
             return
         try:
-            if isinstance(event, AllArrived):
-                await self._finish(job)
-            else:
+            if isinstance(event, Arrived):
                 await self._shred_export(shredder, event)
+                return
+            table, members = await asyncio.to_thread(job.members)
         except ExportCanceledError as error:
             if isinstance(event, AllArrived):  # otherwise the next event tells
                 self._delivery.fail(audience.segment_id, error)
-        except ProfilesNotReadError as error:
-            sentence = event.in_words(str(error)) if isinstance(event, Arrived) else str(error)
-            self._delivery.fail(audience.segment_id, BrazeError(sentence, endpoint=audience.endpoint))
-            job.damage()
+            return
         except OSError as error:
             if job.kept:  # if not, the file is gone with the export, and the next event tells
                 self._given_up.add(job)
                 self._delivery.fail(audience.segment_id, NotKeptError(audience, job.folder, error))
+            return
+        # Behind every profile of them. What is begun is brought to its end: members are loaded all or none.
+        await _whole(self._post_members(job, table, members))
+        if job.late:
+            await self._delivery.commit()  # it is forgotten then
 
     async def _shred_export(self, shredder: ProfileShredder, event: Arrived) -> None:
+        """Raises ExportCanceledError, and OSError where the disk does not do."""
+        try:
+            await self._shred_file(shredder, event)
+        except ProfilesNotReadError as error:
+            audience = event.job.audience
+            failure = BrazeError(event.in_words(str(error)), endpoint=audience.endpoint)
+            self._delivery.fail(audience.segment_id, failure)
+            event.job.damage()
+
+    async def _shred_file(self, shredder: ProfileShredder, event: Arrived) -> None:
         job = event.job
         with closing(shredder.groups([event.path], skip=job.loaded_parts())) as groups:
             while group := await _whole(asyncio.to_thread(next, groups, None)):
@@ -202,14 +218,7 @@ class Profiles:
         shapes = {table.name: table for table, _ in group.tables}
         self._delivery.post(Parcel(tables, shapes=shapes, on_commit=loaded))
 
-    async def _finish(self, job: ExportJob) -> None:
-        """Replace the members, behind every profile of them."""
-        await _whole(self._post_members(job))
-        if job.late:
-            await self._delivery.commit()  # it is forgotten then
-
-    async def _post_members(self, job: ExportJob) -> None:
-        table, batches = job.members()
+    async def _post_members(self, job: ExportJob, table: Table, batches: Iterator[pa.Table]) -> None:
         rows = 0
         while (batch := await asyncio.to_thread(next, batches, None)) is not None:
             rows += batch.num_rows
