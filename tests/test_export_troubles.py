@@ -267,11 +267,12 @@ async def test_late_files_are_looked_for_again_after_an_error_of_the_bucket(tmp_
 
 
 class PerSegment(Braze):
-    """Each segment has an archive of its own, once it is in `contents`."""
+    """Each segment has an archive of its own: in `contents`, and there once the one that it is `behind` was fetched."""
 
     def __init__(self):
         super().__init__()
         self.contents = {}
+        self.behind = {}
 
     async def start(self, request):
         body = await request.json()
@@ -280,29 +281,37 @@ class PerSegment(Braze):
         return web.json_response({"message": "success", "object_prefix": PREFIX, "url": url}, status=201)
 
     async def storage(self, request):
-        content = self.contents.get(request.match_info["name"])
-        return web.Response(body=content) if content else web.Response(status=403)
+        name = request.match_info["name"]
+        if name not in self.contents or self.behind.get(name, name) not in [name, *self.downloads]:
+            return web.Response(status=403)
+        self.downloads.append(name)
+        return web.Response(body=self.contents[name])
 
 
-def with_email(email):
-    return archive(json.dumps({"braze_id": "p", "email": email}) + "\n")
+def with_email(email, *braze_ids):
+    return archive("".join(json.dumps({"braze_id": braze_id, "email": email}) + "\n" for braze_id in braze_ids))
 
 
-@pytest.mark.parametrize("first", ["A", "B"])
+@pytest.mark.parametrize("order", ["ABC", "BAC"])
 @in_a_loop
-async def test_of_a_resumed_export_and_a_new_one_the_new_one_counts(tmp_path, first):
-    a, b = Audience("A"), Audience("B")
-    contents = {"A": with_email("old@x.example"), "B": with_email("new@x.example")}
+async def test_of_a_resumed_export_and_new_ones_the_new_ones_count(tmp_path, order):
+    a, b, c = map(Audience, "ABC")
     async with PerSegment() as braze:
         evening = await Warehouse().load(braze, tmp_path, a, export_timeout_minutes=0.01)
         assert "did not arrive" in evening.failures[0][1]
-        braze.contents[first] = contents[first]
-        night = Warehouse(after=lambda: braze.contents.update(contents))
-        await night.load(braze, tmp_path, a, b)
+        braze.contents = {
+            "A": with_email("old@x.example", "p", "q", "r"),
+            "B": with_email("new@x.example", "p"),
+            "C": with_email("new@x.example", "q"),
+        }
+        braze.behind = dict(zip(order[1:], order, strict=False))
+        night = await Warehouse().load(braze, tmp_path, a, b, c)
     assert not night.failures
-    assert braze.requested == ["A", "B"]
-    assert night.tables["users"]["p",]["email"] == "new@x.example"
-    assert set(night.tables["segment_members"]) == {("A", "p"), ("B", "p")}
+    assert (braze.requested[0], set(braze.requested[1:])) == ("A", {"B", "C"})
+    emails = {braze_id: row["email"][:3] for (braze_id,), row in night.tables["users"].items()}
+    assert emails == {"p": "new", "q": "new", "r": "old"}
+    members = {("A", "p"), ("A", "q"), ("A", "r"), ("B", "p"), ("C", "q")}
+    assert set(night.tables["segment_members"]) == members
 
 
 class KilledError(Exception):
@@ -444,7 +453,9 @@ class Encoded(Braze):
         return web.Response(body=gzip.compress(self.content), headers={"Content-Encoding": "gzip"})
 
 
-@pytest.mark.parametrize("content", [profile_lines(0, 5).encode(), archive(profile_lines(0, 2), profile_lines(2, 5))])
+@pytest.mark.parametrize(
+    "content", [profile_lines(0, 5).encode(), archive(profile_lines(0, 2), profile_lines(2, 5))], ids=["lines", "zip"]
+)
 @in_a_loop
 async def test_an_archive_that_is_kept_with_a_content_encoding(tmp_path, content):
     async with Encoded(content) as braze:
@@ -454,7 +465,9 @@ async def test_an_archive_that_is_kept_with_a_content_encoding(tmp_path, content
     assert len(braze.downloads) == 1
 
 
-@pytest.mark.parametrize("content", [archive(profile_lines(0, 3), "x"), gzip.compress(profile_lines(0, 3).encode())])
+@pytest.mark.parametrize(
+    "content", [archive(profile_lines(0, 3), "x"), gzip.compress(profile_lines(0, 3).encode())], ids=["zip", "gzip"]
+)
 def test_damage_anywhere_is_told_as_damage(tmp_path, content):
     path = tmp_path / "file"
     flipped = [

@@ -166,11 +166,6 @@ class ExportJob:
         return tuple(self._state.fields)
 
     @property
-    def rules(self) -> str:
-        """A fingerprint of the `pii` rules by which its profiles are read."""
-        return self._state.rules
-
-    @property
     def complete(self) -> bool:
         """Whether all files were loaded, members included: only late files can come."""
         return self._state.complete
