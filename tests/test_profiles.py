@@ -375,6 +375,46 @@ def test_the_sql_equals_a_python_reference(tmp_path, exported):
     assert [sorted(rows, key=repr) for rows in picked] == reference(exported)
 
 
+def attributes(count, size):
+    return {f"attribute {place}": "v" * size for place in range(count)}
+
+
+@pytest.mark.parametrize(
+    ("profiles", "count", "size"), [(2_000, 100, 45), (100, 1, 100_000), (300, 40, 1_000)], ids=["many", "long", "both"]
+)
+def test_attributes_of_any_number_and_length_fit_into_memory(tmp_path, profiles, count, size):
+    exported = [{"braze_id": str(place), "custom_attributes": attributes(count, size)} for place in range(profiles)]
+    path = write(tmp_path / "a", *exported)
+    with ProfileShredder(tmp_path / "work", memory_limit="200MB", threads=8) as shredder:
+        (group,) = shredder.groups([path])
+    rows = {table.name: found for table, found in group.tables}
+    assert rows["user_custom_attributes"].num_rows == profiles * count
+
+
+def test_what_does_not_fit_into_memory_at_once_is_cut_in_parts(tmp_path):
+    """With so little memory not even every profile fits by itself."""
+    sizes = [1_000, 300_000, 1_000, 3_000_000, 300_000, 1_000, 300_000]
+    exported = [
+        {"braze_id": str(place), "email": "e", "custom_attributes": attributes(10, size // 10), "apps": [{"name": "n"}]}
+        for place, size in enumerate(sizes)
+    ]
+    path = write(tmp_path / "a", *exported)
+    with ProfileShredder(tmp_path / "work", memory_limit="8MB", threads=2) as shredder:
+        (group,) = shredder.groups([path])
+    tables = {table.name: found.to_pylist() for table, found in group.tables}
+    assert sorted(row["braze_id"] for row in tables["users"]) == sorted(group.members.to_pylist()) == list("0123456")
+    assert sorted(row["braze_id"] for row in tables["user_apps"]) == list("0123456")
+    found = {(row["braze_id"], row["name"]): json.loads(row["value"]) for row in tables["user_custom_attributes"]}
+    assert found == {(row["braze_id"], k): v for row in exported for k, v in row["custom_attributes"].items()}
+
+
+def test_a_line_too_long_for_any_profile_is_kept_apart(tmp_path):
+    path = write(tmp_path / "a", {"braze_id": "a"}, {"braze_id": "b", "email": "x" * (8 << 20)})
+    tables, (group,) = shred(tmp_path, path)
+    assert [row["braze_id"] for row in tables["users"]] == ["a"]
+    assert [quarantined.numbers for quarantined in group.quarantined] == [(2,)]
+
+
 def test_groups_of_one_export_do_not_depend_on_each_other(tmp_path, monkeypatch):
     monkeypatch.setattr("sources.braze.profiles.GROUP_PROFILES", 1)
     monkeypatch.setattr("sources.braze.profile_files._READ", 80)

@@ -85,7 +85,7 @@ HAS_NUL = r"SELECT coalesce(bool_or(contains(line, '\u0000')), false) FROM lines
 LIST_FIELDS = tuple(dict.fromkeys(rows.field for rows in PROFILE_LISTS))
 KNOWN_FIELDS = frozenset({*(column.name for column in USERS.columns), *LIST_FIELDS, CUSTOM_ATTRIBUTES})
 
-TOP_LEVEL_KEYS = "SELECT DISTINCT unnest(parsed_or_null(json_keys(line))) AS name FROM lines ORDER BY name"
+TOP_LEVEL_KEYS = "SELECT DISTINCT unnest(parsed_or_null(json_keys(line))) AS name FROM lines"
 """The names of all top-level fields in `lines`; with `TRUSTING_MACROS` it fails if a line is no JSON."""
 
 NOT_PROFILES = "SELECT seq FROM profiles WHERE braze_id IS NULL ORDER BY seq"

@@ -26,8 +26,17 @@ from sources.braze.profile_tables import CUSTOM_ATTRIBUTES, PROFILE_LISTS, USER_
 
 GROUP_PROFILES = 20_000
 GROUP_BYTES = 48 << 20
+_THREADS = 4
+"""Each needs memory, and more are not faster."""
 _SCAN_ROWS = 2048
-"""Rows per Arrow chunk: what DuckDB hands to one thread at a time."""
+_SCAN_BYTES = 4 << 20
+"""Rows per Arrow chunk, and bytes of all threads' chunks: a chunk is what DuckDB hands to one thread at a time.
+
+For each JSON function in a query DuckDB keeps a whole chunk parsed, in some ten times the memory of its text.
+"""
+_LONGEST_LINE = 8 << 20
+_MEMORY_FOR_ONE = "2GB"
+"""What DuckDB may take for a single profile: enough for the longest, whatever is in it."""
 
 _ARROW_TYPES = {
     Type.TEXT: pa.string(),
@@ -46,7 +55,7 @@ class ProfilesNotReadError(Exception):
 
 @dataclass(frozen=True)
 class Quarantined:
-    """Lines of a file that are no JSON object with a `braze_id`, by their numbers, from 1.
+    """Lines of a file that are no JSON object with a `braze_id`, or longer than 8 MB, by their numbers, from 1.
 
     `lines` has them as received: personal data.
     """
@@ -137,10 +146,12 @@ class ProfileShredder:
         self._rules = rules or PiiRules()
         self._fields = None if fields is None else {name.partition(".")[0] for name in fields}
         _make_private_folder(workspace)
+        self._memory_limit = memory_limit
+        self._threads = threads or min(_THREADS, os.cpu_count() or 1)
         settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": memory_limit,
             "temp_directory": str(workspace / "duckdb"),
-            "threads": threads or os.cpu_count() or 1,
+            "threads": self._threads,
             "preserve_insertion_order": False,
         }
         self._duckdb: duckdb.DuckDBPyConnection = beside._duckdb.cursor() if beside else duckdb.connect(config=settings)
@@ -203,8 +214,8 @@ class ProfileShredder:
 
     def _shredded(self, gathered: _Lines) -> Group:
         try:
-            quarantined, members, unknown = self._read(gathered)
-            tables = [self._rows(*query) for query in [self._users(unknown), *self._queries]]
+            quarantined, members, profiles, unknown = self._read(gathered)
+            tables = [self._rows(profiles, *query) for query in [self._users(unknown), *self._queries]]
         except duckdb.Error as error:
             files = ", ".join(dict.fromkeys(name for name, _, _ in gathered.spans))
             # DuckDB quotes the text it stumbles over, so its own words stay out, and out of the traceback.
@@ -220,28 +231,32 @@ class ProfileShredder:
             tuple(gathered.corrupt),
         )
 
-    def _read(self, gathered: _Lines) -> tuple[tuple[Quarantined, ...], pa.ChunkedArray, list[str]]:
+    def _read(self, gathered: _Lines) -> tuple[tuple[Quarantined, ...], pa.ChunkedArray, pa.Table, list[str]]:
         """Fill `profiles` from the lines, and let go of these.
 
-        Gives the lines that are no profiles, the members, and the unknown fields that hold something.
+        Gives the lines that are no profiles, the members, `profiles`, and the unknown fields that hold something.
         """
-        self._duckdb.register("lines", _arrow_lines(gathered.lines))
+        lines = self._in_chunks(_arrow_lines(gathered.lines))
+        self._duckdb.register("lines", lines)
         try:
-            unknown = self._unknown_fields()
+            unknown = self._unknown_fields(lines)
             self._run(sql.NUL_MACROS if self._column(sql.HAS_NUL)[0] else sql.TEXT_MACROS)
             # Queries read nested Arrow as fast as a table of DuckDB's, which takes long to fill.
-            profiles = self._relation(sql.profiles_query(self._rules, unknown)).to_arrow_table(_SCAN_ROWS)
+            profiles = self._made_of("lines", lines, sql.profiles_query(self._rules, unknown))
+            del lines
         finally:
             self._duckdb.unregister("lines")
+        profiles = self._in_chunks(profiles)
         self._duckdb.register("profiles", profiles)
         quarantined = _quarantine(gathered, [int(str(index)) for index in self._column(sql.NOT_PROFILES)])
         gathered.lines.clear()
         members = self._relation(sql.MEMBERS).to_arrow_table().column(0)
         new = self._relation(sql.NEW_PROFILES).to_arrow_table().column(0)
         if len(new) < profiles.num_rows:
-            self._duckdb.register("profiles", profiles.filter(pc.is_in(profiles.column("seq"), new)))
+            profiles = profiles.filter(pc.is_in(profiles.column("seq"), new))
+            self._duckdb.register("profiles", profiles)
         self._run([sql.REMEMBER])
-        return quarantined, members, self._filled(unknown)
+        return quarantined, members, profiles, self._filled(unknown)
 
     def _users(self, unknown: list[str]) -> tuple[Table, str, str]:
         table = sql.loaded_table(USERS, self._rules, unknown)
@@ -259,16 +274,17 @@ class ProfileShredder:
     def _requested(self, profile_field: str) -> bool:
         return self._fields is None or profile_field in self._fields
 
-    def _unknown_fields(self) -> list[str]:
-        return [name for name in map(str, self._top_level_keys()) if sql.is_unknown_field(name)]
+    def _unknown_fields(self, lines: pa.Table) -> list[str]:
+        names = set(self._top_level_keys(lines).column("name").to_pylist())
+        return sorted(name for name in names if name and sql.is_unknown_field(name))
 
-    def _top_level_keys(self) -> list[object]:
+    def _top_level_keys(self, lines: pa.Table) -> pa.Table:
         """The names of all fields. Finds out, too, whether all lines are JSON, which what reads them then trusts."""
         self._run(sql.TRUSTING_MACROS)
         with suppress(duckdb.InvalidInputException):
-            return self._column(sql.TOP_LEVEL_KEYS)
+            return self._made_of("lines", lines, sql.TOP_LEVEL_KEYS)
         self._run(sql.WARY_MACROS)
-        return self._column(sql.TOP_LEVEL_KEYS)
+        return self._made_of("lines", lines, sql.TOP_LEVEL_KEYS)
 
     def _filled(self, unknown: list[str]) -> list[str]:
         """Those of the unknown fields that hold something in the group."""
@@ -277,8 +293,8 @@ class ProfileShredder:
         counts = self._duckdb.sql(sql.filled_counts(unknown)).fetchall()[0]
         return [name for name, count in zip(unknown, counts, strict=True) if count]
 
-    def _rows(self, table: Table, query: str, newest: str) -> tuple[Table, pa.Table]:
-        rows = self._relation(query).to_arrow_table()
+    def _rows(self, profiles: pa.Table, table: Table, query: str, newest: str) -> tuple[Table, pa.Table]:
+        rows = self._made_of("profiles", profiles, query)
         # Sorting all rows costs more than making them, and few profiles have anything twice.
         if newest and pc.count_distinct(rows.column(sql.KEY_HASH)).as_py() < rows.num_rows:
             self._duckdb.register("rows", rows)
@@ -286,6 +302,33 @@ class ProfileShredder:
             self._duckdb.unregister("rows")
         schema = arrow_schema(table)
         return table, rows.select(schema.names).cast(schema)
+
+    def _made_of(self, name: str, source: pa.Table, query: str) -> pa.Table:
+        """What `query` makes of each row of `source`, registered by `name`: in halves, if memory is short for all."""
+        try:
+            return self._relation(query).to_arrow_table()
+        except duckdb.OutOfMemoryException:
+            if source.num_rows < 2:
+                return self._made_of_one(query)
+        middle = source.num_rows // 2
+        made = []
+        for half in (source.slice(0, middle), source.slice(middle)):
+            self._duckdb.register(name, half)
+            made.append(self._made_of(name, half, query))
+        self._duckdb.register(name, source)
+        return pa.concat_tables(made)
+
+    def _made_of_one(self, query: str) -> pa.Table:
+        self._run([f"SET memory_limit = '{_MEMORY_FOR_ONE}'"])
+        try:
+            return self._relation(query).to_arrow_table()
+        finally:
+            self._run([f"SET memory_limit = '{self._memory_limit}'"])
+
+    def _in_chunks(self, table: pa.Table) -> pa.Table:
+        chunks = max(1, table.nbytes * self._threads // _SCAN_BYTES)
+        rows = min(_SCAN_ROWS, max(1, table.num_rows // chunks))
+        return pa.Table.from_batches(table.to_batches(max_chunksize=rows), table.schema)
 
     def _run(self, statements: Iterable[str]) -> None:
         for statement in statements:
@@ -321,10 +364,12 @@ def _quarantine(gathered: _Lines, indexes: list[int]) -> tuple[Quarantined, ...]
 
 
 def _arrow_lines(lines: list[pa.LargeBinaryArray]) -> pa.Table:
-    """Lines as `seq` and `line`; a line that is not UTF-8 is null."""
+    """Lines as `seq` and `line`; a line that is not UTF-8, or too long, is null."""
     texts = pa.chunked_array([_text_array(some) for some in lines], pa.large_string())
-    table = pa.table({"seq": pa.array(range(len(texts)), pa.int32()), "line": texts})
-    return pa.Table.from_batches(table.to_batches(max_chunksize=_SCAN_ROWS), table.schema)
+    too_long = pc.greater(pc.binary_length(texts), _LONGEST_LINE)
+    if pc.any(too_long).as_py():
+        texts = pc.if_else(too_long, None, texts)
+    return pa.table({"seq": pa.array(range(len(texts)), pa.int32()), "line": texts})
 
 
 def _text_array(lines: pa.LargeBinaryArray) -> pa.LargeStringArray:
