@@ -375,12 +375,74 @@ def test_the_sql_equals_a_python_reference(tmp_path, exported):
     assert [sorted(rows, key=repr) for rows in picked] == reference(exported)
 
 
+def test_dates_that_no_warehouse_or_reader_knows_are_null(tmp_path):
+    odd = ["0000-12-21", "0044-03-15 (BC)", "0001-01-01 BC", "10000-01-01"]
+    shifted = ["0000-01-01T00:00:00Z", "0001-01-01T00:00:00+02:00", "9999-12-31T23:59:59-01:00"]
+    kept = ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"]
+    exported = [{"braze_id": str(place), "dob": day} for place, day in enumerate([*odd, "0001-01-01", "9999-12-31"])]
+    exported += [{"braze_id": f"i{place}", "created_at": at} for place, at in enumerate([*odd, *shifted, *kept])]
+    tables, _ = shred(tmp_path, write(tmp_path / "a", *exported))
+    assert [str(row["dob"]) for row in tables["users"] if row["dob"]] == ["0001-01-01", "9999-12-31"]
+    instants = [row["created_at"].isoformat() for row in tables["users"] if row["created_at"]]
+    assert instants == ["0001-01-01T00:00:00+00:00", "9999-12-31T23:59:59+00:00"]
+
+
+def test_json_that_not_every_warehouse_takes_becomes_a_text(tmp_path):
+    deep = ['{"a":[' * 10_000 + "]}" * 10_000, "[" * 201 + "]" * 201]
+    fine = ["[" * 200 + "]" * 200, "[" + ",".join(['{"k":"]]}["}'] * 400) + "]"]
+    numbers = ["1e200000", "-1.5E+1000", "9" * 200_000]
+    values = ",".join(f'"{place}":{value}' for place, value in enumerate([*deep, *numbers, *fine]))
+    (tmp_path / "a").write_text(f'{{"braze_id":"a","last_coordinates":[1e200000,2],"custom_attributes":{{{values}}}}}')
+    tables, _ = shred(tmp_path, tmp_path / "a")
+    rows = tables["user_custom_attributes"]
+    assert [(row["type"], json.loads(row["value"])) for row in rows[:5]] == [("string", v) for v in [*deep, *numbers]]
+    assert [(row["type"], row["value"]) for row in rows[5:]] == [("array", value) for value in fine]
+    assert json.loads(tables["users"][0]["last_coordinates"]) == ["1e200000", 2]
+
+
+def test_a_key_is_as_long_as_an_index_takes(tmp_path):
+    long, longer = "é" * 255, "é" * 9_000
+    profile = {
+        "braze_id": "a",
+        "custom_attributes": {long: 1, longer: 2, longer + "x": 3},
+        "custom_events": [{"name": long}, {"name": longer}, {"name": longer + "x"}],
+    }
+    tables, _ = shred(tmp_path, write(tmp_path / "a", profile))
+    for table in ("user_custom_attributes", "user_custom_events"):
+        names = {row["name"] for row in tables[table]}
+        assert len(names) == 3
+        assert long in names
+        assert max(map(len, names)) == 255
+
+
+@pytest.mark.parametrize("braze_id", [{"$oid": "x"}, ["x"], True, " \t", "", None, "x" * 300])
+def test_what_is_no_id_makes_no_profile(tmp_path, braze_id):
+    tables, (group,) = shred(tmp_path, write(tmp_path / "a", {"braze_id": braze_id}))
+    assert not tables["users"]
+    assert [quarantined.numbers for quarantined in group.quarantined] == [(1,)]
+
+
+def test_a_field_may_be_called_like_anything(tmp_path):
+    names = ["seq", "line", "parsed", "id", "name", "element", "position", "place", "key", "value", "entries", "lines"]
+    exported = [{"braze_id": f"b{place}", "devices": [{}]} | dict.fromkeys(names, "x") for place in range(2)]
+    tables, (group,) = shred(tmp_path, write(tmp_path / "a", *exported, "bad"))
+    assert [[row[name] for name in names] for row in tables["users"]] == [["x"] * len(names)] * 2
+    assert [quarantined.numbers for quarantined in group.quarantined] == [(3,)]
+
+
+def test_a_whole_number_is_not_rounded(tmp_path):
+    counts = [1.6, "2.5", 3.0, "4.0", 5, -6, 1e-7]
+    events = [{"name": f"e{place}", "count": count} for place, count in enumerate(counts)]
+    tables, _ = shred(tmp_path, write(tmp_path / "a", {"braze_id": "a", "custom_events": events}))
+    assert [row["count"] for row in tables["user_custom_events"]] == [None, None, 3, 4, 5, -6, None]
+
+
 def attributes(count, size):
     return {f"attribute {place}": "v" * size for place in range(count)}
 
 
 @pytest.mark.parametrize(
-    ("profiles", "count", "size"), [(2_000, 100, 45), (100, 1, 100_000), (300, 40, 1_000)], ids=["many", "long", "both"]
+    ("profiles", "count", "size"), [(2_000, 100, 45), (100, 1, 10_0000), (300, 40, 1_000)], ids=["many", "long", "both"]
 )
 def test_attributes_of_any_number_and_length_fit_into_memory(tmp_path, profiles, count, size):
     exported = [{"braze_id": str(place), "custom_attributes": attributes(count, size)} for place in range(profiles)]

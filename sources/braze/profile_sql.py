@@ -4,7 +4,8 @@
 DuckDB reads each line of an export into `profiles` (one row per profile, nested lists still nested) and from
 there into one query per table. Every scalar is read as text and cast with `try_cast`, since Braze promises no
 types: what does not fit becomes null. Text loses NUL characters, which no warehouse takes, and is null
-instead of empty.
+instead of empty; in a key it is shortened, if it is longer than an index takes. JSON that not every warehouse takes
+becomes a JSON text.
 """
 
 import json
@@ -27,6 +28,9 @@ from sources.braze.profile_tables import (
 UNNAMED = "(unnamed)"
 """Stands for a custom attribute's name that is empty, since no key is ever empty."""
 
+SEQ = "_seq"
+"""Column of `lines` and `profiles`: the number of the line, from 0. No profile field is called like it."""
+
 KEY_HASH = "key_hash"
 """Column of the queries whose rows may have a key twice: no two rows of one key differ in it."""
 
@@ -40,20 +44,55 @@ _SQL_TYPES = {
     Type.JSON: "VARCHAR",
 }
 
+_DEEPEST = 200
+"""So many lists and objects may be within each other: Postgres and many readers of JSON give up at some depth."""
+
+
+def _nested(depth: int) -> str:
+    """The pattern of brackets that are in each other up to that depth."""
+    pattern = ""
+    for _ in range(depth):
+        pattern = rf"(?:\[{pattern}\])*"
+    return pattern
+
+
 MACROS = (
-    # DuckDB reads NaN and overflowing numbers, which no warehouse takes as JSON: they become texts. What is in
-    # quotes is matched first, so that it stays; a value that is a text needs no look.
+    # The pattern leaves brackets alone: what is in quotes is matched first. Few values have so many of them.
+    "CREATE OR REPLACE TEMP MACRO too_deep(value) AS"
+    f" strlen(value) - strlen(replace(replace(value, '[', ''), '{{', '')) > {_DEEPEST}"
+    r""" AND NOT regexp_full_match(translate(regexp_replace(value, '"(?:[^"\\]|\\.)*"|[^\[\]{}]', '', 'g'),"""
+    f" '{{}}', '[]'), '{_nested(_DEEPEST)}')",
+    # DuckDB reads NaN and numbers of any size: those no warehouse takes as JSON become texts. What is in quotes is
+    # matched first, so that it stays; a value that is a text needs no look.
+    r"CREATE OR REPLACE TEMP MACRO plain_json(value) AS CASE WHEN regexp_matches(value, '(?i)nan|inf|e[+-]?\d{4}')"
+    r""" THEN regexp_replace(value, '(?i)"((?:[^"\\]|\\.)*)"|(-?(?:nan|inf(?:inity)?|\d[\d.]*e[+-]?\d{4,}))', """
+    r"""'"\1\2"', 'g') ELSE value END""",
     r"""CREATE OR REPLACE TEMP MACRO json_text(value) AS CASE WHEN starts_with(value, '"') THEN without_nul(value)"""
-    r" WHEN regexp_matches(value, '(?i)nan|inf') THEN"
-    r""" regexp_replace(without_nul(value), '(?i)"((?:[^"\\]|\\.)*)"|(-?(?:nan|inf(?:inity)?))', '"\1\2"', 'g')"""
-    " ELSE without_nul(value) END",
+    f" WHEN strlen(value) > {2 * _DEEPEST} AND (too_deep(value) OR regexp_matches(value, '\\d{{1000}}'))"
+    " THEN to_json(without_nul(value))::VARCHAR ELSE plain_json(without_nul(value)) END",
     "CREATE OR REPLACE TEMP MACRO as_json(value) AS nullif(json_text(value), 'null')",
     # The pattern keeps "infinity" and "epoch" out; the second cast is for offsets such as " +0000", "-5:00".
-    "CREATE OR REPLACE TEMP MACRO as_instant(value) AS CASE WHEN value LIKE '____-__-__%' THEN"
+    "CREATE OR REPLACE TEMP MACRO any_instant(value) AS CASE WHEN value LIKE '____-__-__%' THEN"
     " coalesce(try_cast(value AS TIMESTAMPTZ), try_cast(regexp_replace("
     r"value, ' ?([+-])(\d{1,2}):?(\d\d)$', '\1\2:\3') AS TIMESTAMPTZ)) END",
-    "CREATE OR REPLACE TEMP MACRO as_date(value) AS"
+    # What is in years that Postgres or Python does not know begins or ends like this: "0044-03-15 (BC)".
+    "CREATE OR REPLACE TEMP MACRO is_odd(value) AS"
+    " value < '0001-01-03' OR value > '9999-12-3' OR ends_with(value, ')')",
+    "CREATE OR REPLACE TEMP MACRO as_instant(value) AS CASE WHEN is_odd(value) THEN"
+    " CASE WHEN any_instant(value) BETWEEN '0001-01-01 00:00:00Z'::TIMESTAMPTZ"
+    " AND '9999-12-31 23:59:59.999999Z'::TIMESTAMPTZ THEN any_instant(value) END ELSE any_instant(value) END",
+    "CREATE OR REPLACE TEMP MACRO any_date(value) AS"
     " CASE WHEN value LIKE '____-__-__%' THEN try_cast(value AS DATE) END",
+    "CREATE OR REPLACE TEMP MACRO as_date(value) AS CASE WHEN any_date(value)"
+    " BETWEEN DATE '0001-01-01' AND DATE '9999-12-31' THEN any_date(value) END",
+    # What has decimals DuckDB would round.
+    r"CREATE OR REPLACE TEMP MACRO as_bigint(value) AS CASE WHEN NOT contains(value, '.') AND NOT contains(value, 'e-')"
+    r" OR regexp_full_match(value, '-?\d+\.0*') THEN try_cast(value AS BIGINT) END",
+    # Postgres takes 2,700 bytes into an index, with all columns of a key.
+    "CREATE OR REPLACE TEMP MACRO as_key(value) AS CASE WHEN strlen(value) > 255 AND length(value) > 255"
+    " THEN left(value, 220) || '…' || md5(value) ELSE value END",
+    r"CREATE OR REPLACE TEMP MACRO as_id(value) AS CASE WHEN strlen(value) <= 255 AND value NOT IN ('true', 'false')"
+    r" AND regexp_matches(value, '^\s*[^\s{\[]') THEN value END",
     "CREATE OR REPLACE TEMP MACRO as_double(value) AS"
     " CASE WHEN isfinite(try_cast(value AS DOUBLE)) THEN try_cast(value AS DOUBLE) END",
 )
@@ -88,11 +127,11 @@ KNOWN_FIELDS = frozenset({*(column.name for column in USERS.columns), *LIST_FIEL
 TOP_LEVEL_KEYS = "SELECT DISTINCT unnest(parsed_or_null(json_keys(line))) AS name FROM lines"
 """The names of all top-level fields in `lines`; with `TRUSTING_MACROS` it fails if a line is no JSON."""
 
-NOT_PROFILES = "SELECT seq FROM profiles WHERE braze_id IS NULL ORDER BY seq"
+NOT_PROFILES = f"SELECT {SEQ} FROM profiles WHERE braze_id IS NULL ORDER BY {SEQ}"
 """Which lines are not JSON objects with a `braze_id`."""
 
 NEW_PROFILES = (
-    "SELECT max(seq) AS seq FROM profiles WHERE braze_id IS NOT NULL"
+    f"SELECT max({SEQ}) AS {SEQ} FROM profiles WHERE braze_id IS NOT NULL"
     " AND md5_number(braze_id) NOT IN (SELECT id FROM seen) GROUP BY braze_id"
 )
 """Which lines to keep: each profile once, and not those of earlier groups, which `seen` holds."""
@@ -107,9 +146,9 @@ _PLAUSIBLE_FIELD = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 def profiles_query(rules: PiiRules, unknown: Iterable[str] = ()) -> str:
-    """What `profiles` holds: a row per row of `lines` (seq, line), null where it is not a profile.
+    """What `profiles` holds: a row per row of `lines`, null where it is not a profile.
 
-    The columns are `seq`, those of `users` with the rules applied, and the nested lists as sent. `unknown`
+    The columns are `SEQ`, those of `users` with the rules applied, and the nested lists as sent. `unknown`
     names further top-level fields to read as text.
     """
     unknown = list(unknown)
@@ -119,8 +158,8 @@ def profiles_query(rules: PiiRules, unknown: Iterable[str] = ()) -> str:
     columns.append(f"parsed.{_name(CUSTOM_ATTRIBUTES)} AS {_name(CUSTOM_ATTRIBUTES)}")
     shape = _literal(json.dumps(_shape(unknown)))
     return (
-        f"SELECT seq, {', '.join(columns)} FROM "
-        f"(SELECT seq, parsed_or_null(json_transform(line, {shape})) AS parsed FROM lines)"
+        f"SELECT {SEQ}, {', '.join(columns)} FROM "
+        f"(SELECT {SEQ}, parsed_or_null(json_transform(line, {shape})) AS parsed FROM lines)"
     )
 
 
@@ -166,7 +205,7 @@ def attributes_query(rules: PiiRules) -> str:
     kept = f"WHERE key NOT IN ({_literals(dropped)})" if dropped else ""
     hash_value = f"to_json({_hash_of_json('value')})::VARCHAR"
     entries = (
-        f"SELECT braze_id, coalesce(as_text(key), {_literal(UNNAMED)}) AS name,"
+        f"SELECT braze_id, coalesce(as_key(as_text(key)), {_literal(UNNAMED)}) AS name,"
         f" json_text(CASE WHEN {_hashed_attributes(rules)} THEN {hash_value} ELSE value::VARCHAR END) AS value, place"
         f" FROM ({_entries('braze_id', CUSTOM_ATTRIBUTES, 'profiles')}) {kept}"
     )
@@ -288,7 +327,8 @@ def _column(rows: ProfileRows, column: Column, rules: PiiRules) -> str:
     found = [
         _value(*_place(rows, path), column, rules.action(f"{rows.field}.{path}")) for path in rows.sources(column.name)
     ]
-    return f"coalesce({', '.join(found)}) AS {_name(column.name)}"
+    value = f"coalesce({', '.join(found)})"
+    return f"{f'as_key({value})' if column.name in rows.table.key else value} AS {_name(column.name)}"
 
 
 def _place(rows: ProfileRows, path: str) -> tuple[str, str]:
@@ -308,6 +348,8 @@ def _value(struct: str, name: str, column: Column, action: Action | None) -> str
     if action is Action.DROP:
         return f"NULL::{_SQL_TYPES[column.type]}"
     raw = f"{struct}.{_name(name)}" if struct else _name(name)
+    if (struct, name) == ("parsed", "braze_id"):
+        raw = f"as_id(as_text({raw}))"
     if action is Action.HASH:
         return f"pii_hash(as_text({raw}::VARCHAR))"
     return _typed(raw, column.type)
@@ -325,6 +367,8 @@ def _typed(raw: str, kind: Type) -> str:
             return f"as_date({raw})"
         case Type.DOUBLE:
             return f"as_double({raw})"
+        case Type.BIGINT:
+            return f"as_bigint({raw})"
         case _:
             return f"try_cast({raw} AS {_SQL_TYPES[kind]})"
 

@@ -253,7 +253,7 @@ class ProfileShredder:
         members = self._relation(sql.MEMBERS).to_arrow_table().column(0)
         new = self._relation(sql.NEW_PROFILES).to_arrow_table().column(0)
         if len(new) < profiles.num_rows:
-            profiles = profiles.filter(pc.is_in(profiles.column("seq"), new))
+            profiles = profiles.filter(pc.is_in(profiles.column(sql.SEQ), new))
             self._duckdb.register("profiles", profiles)
         self._run([sql.REMEMBER])
         return quarantined, members, profiles, self._filled(unknown)
@@ -364,12 +364,12 @@ def _quarantine(gathered: _Lines, indexes: list[int]) -> tuple[Quarantined, ...]
 
 
 def _arrow_lines(lines: list[pa.LargeBinaryArray]) -> pa.Table:
-    """Lines as `seq` and `line`; a line that is not UTF-8, or too long, is null."""
+    """Lines as `SEQ` and `line`; a line that is not UTF-8, or too long, is null."""
     texts = pa.chunked_array([_text_array(some) for some in lines], pa.large_string())
     too_long = pc.greater(pc.binary_length(texts), _LONGEST_LINE)
     if pc.any(too_long).as_py():
         texts = pc.if_else(too_long, None, texts)
-    return pa.table({"seq": pa.array(range(len(texts)), pa.int32()), "line": texts})
+    return pa.table({sql.SEQ: pa.array(range(len(texts)), pa.int32()), "line": texts})
 
 
 def _text_array(lines: pa.LargeBinaryArray) -> pa.LargeStringArray:
