@@ -210,3 +210,19 @@ def test_any_packages_leave_what_dlt_leaves(warehouse, tmp_path_factory, package
         results.append(sorted(warehouse.query(f"SELECT parent, position, coalesce(value, '') FROM {dataset}.children")))
         warehouse.execute(f"DROP SCHEMA {dataset} CASCADE")
     assert results[0] == results[1]
+
+
+def test_no_value_that_postgres_refuses_is_in_any_word_or_file(workplace, postgres_url, monkeypatch, caplog):
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres_url)
+    refused = (
+        table(("a", 1, '["SECRET", 1e200000]', None)),
+        table(("a", 1, "[" * 20_000 + '"SECRET"' + "]" * 20_000, None)),
+    )
+    columns = {"_deleted": {"data_type": "bool", "hard_delete": True}, "value": {"data_type": "json"}}
+    for number, rows in enumerate(refused):
+        with pytest.raises(PipelineStepFailed) as caught:
+            load(workplace / str(number), destination("postgres"), [rows], dataset=f"d{number}", columns=columns)
+        notes = [str(caught.value), repr(caught.value.__context__), caplog.text]
+        notes += [path.read_text() for path in workplace.rglob("*.exception")]
+        assert any("children, line 1, column value" in note for note in notes)
+        assert not [note for note in notes if "SECRET" in note or "1e200000" in note]
