@@ -62,6 +62,7 @@ def test_the_key_is_in_no_representation():
         ({"devices.idfx": "drop"}, ["devices.idf"]),
         ({"braze_id": "drop"}, ["braze_id", "hash"]),
         ({"custom_attributes.": "drop"}, ["custom_attributes"]),
+        ({"custom_attributes.address.city": "drop"}, ["custom_attributes.address.city", "`custom_attributes.address`"]),
     ],
 )
 def test_a_rule_that_cannot_be_meant_gets_a_sentence(rules, words):

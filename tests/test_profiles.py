@@ -269,6 +269,18 @@ def test_hashed_and_dropped_values_are_nowhere_in_the_clear(tmp_path):
         assert value not in repr(tables)
 
 
+def test_rules_go_by_the_names_that_attributes_get(tmp_path):
+    rules = pii_rules({"custom_attributes.phone": "drop", "custom_attributes.mail": "hash"}, "key")
+    exported = [
+        {"braze_id": "a", "custom_attributes": {"phone\0": SECRET, "\0phone": SECRET, "ma\0il": SECRET, "": 1}},
+        {"braze_id": "b", "custom_attributes": {"ph\0one": SECRET}},
+    ]
+    tables, _ = shred(tmp_path, write(tmp_path / "a", *exported), rules=rules)
+    rows = [(row["braze_id"], row["name"], row["value"]) for row in tables["user_custom_attributes"]]
+    hashed = json.dumps(rules.hashed(SECRET))
+    assert rows == [("a", "(unnamed)", "1"), ("a", "mail", hashed), ("b", "*", None)]
+
+
 def test_types_and_keys_are_as_declared(tmp_path):
     with ProfileShredder(tmp_path / "work") as shredder:
         (group,) = shredder.groups([write(tmp_path / "a", FULL, {"braze_id": "z"})])

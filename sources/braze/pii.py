@@ -79,6 +79,12 @@ def _checked(path: str, action: str, requested: Collection[str]) -> Action:
     if action not in list(Action):
         raise ConfigurationError(f"`pii` for `{path}` is neither `hash` nor `drop`.")
     attribute = path.startswith(CUSTOM_ATTRIBUTES + ".") and path != CUSTOM_ATTRIBUTES + "."
+    if attribute and path.count(".") > 1:
+        whole = ".".join(path.split(".")[:2])
+        raise ConfigurationError(
+            f"`pii` names `{path}`, but a custom attribute is hashed or dropped as a whole: name `{whole}`, or"
+            f" `{CUSTOM_ATTRIBUTES}` if the attribute's own name has a dot."
+        )
     if not attribute and path not in _LEAVES and path not in _CONTAINERS and path not in requested:
         near = get_close_matches(path, sorted(_LEAVES | _CONTAINERS), 1, cutoff=0.5)
         cure = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(sorted(_LEAVES))}."

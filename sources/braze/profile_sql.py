@@ -202,7 +202,7 @@ def attributes_query(rules: PiiRules) -> str:
             f"SELECT *, {_key_hash(USER_CUSTOM_ATTRIBUTES)} FROM ({_tombstones(USER_CUSTOM_ATTRIBUTES, 'true', rules)})"
         )
     dropped = rules.attributes(Action.DROP)
-    kept = f"WHERE key NOT IN ({_literals(dropped)})" if dropped else ""
+    kept = f"WHERE {_clean('key')} NOT IN ({_literals(dropped)})" if dropped else ""
     hash_value = f"to_json({_hash_of_json('value')})::VARCHAR"
     entries = (
         f"SELECT braze_id, coalesce(as_key(as_text(key)), {_literal(UNNAMED)}) AS name,"
@@ -217,7 +217,7 @@ def attributes_query(rules: PiiRules) -> str:
     none_left = f"NOT coalesce(starts_with({CUSTOM_ATTRIBUTES}, '{{\"'), false)"
     if dropped:
         keys = f"json_keys({_object(CUSTOM_ATTRIBUTES)})"
-        none_left = f"coalesce(len(list_filter({keys}, lambda k: k NOT IN ({_literals(dropped)}))), 0) = 0"
+        none_left = f"coalesce(len(list_filter({keys}, lambda k: {_clean('k')} NOT IN ({_literals(dropped)}))), 0) = 0"
     both = f"{present} UNION ALL BY NAME {_tombstones(USER_CUSTOM_ATTRIBUTES, none_left, rules)}"
     return f"SELECT *, {_key_hash(USER_CUSTOM_ATTRIBUTES)} FROM ({both})"
 
@@ -402,7 +402,12 @@ def _hashed_attributes(rules: PiiRules) -> str:
     if rules.action(CUSTOM_ATTRIBUTES) is Action.HASH:
         return "value::VARCHAR <> 'null'"
     names = rules.attributes(Action.HASH)
-    return f"key IN ({_literals(names)}) AND value::VARCHAR <> 'null'" if names else "false"
+    return f"{_clean('key')} IN ({_literals(names)}) AND value::VARCHAR <> 'null'" if names else "false"
+
+
+def _clean(key: str) -> str:
+    """An attribute's name as it is loaded, but empty if it has none: rules go by that, too."""
+    return f"coalesce(as_text({key}), '')"
 
 
 def _hash_of_json(value: str) -> str:
