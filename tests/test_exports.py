@@ -68,6 +68,7 @@ class Braze:
         self.refusals = []  # statuses before the archive is there
         self.cut_after = None
         self.ranges = True
+        self.names_unknown = True
         self.running = 0  # how many requests find an export running
         self.requested = []
         self.downloads = []
@@ -118,7 +119,8 @@ class Braze:
         known = [i for i in asked["external_ids"] if not i.startswith("no")]
         users = [{"braze_id": f"b-{i}", "external_id": i} for i in known]
         missing = [i for i in asked["external_ids"] if i.startswith("no")]
-        return web.json_response({"message": "success", "users": users, "invalid_user_ids": missing}, status=201)
+        named = {"invalid_user_ids": missing} if self.names_unknown else {}
+        return web.json_response({"message": "success", "users": users} | named, status=201)
 
     async def __aenter__(self):
         app = web.Application()
@@ -442,6 +444,16 @@ async def test_ids_fifty_at_a_time_with_the_unknown_reported_by_place(tmp_path):
     assert all(stat.S_IMODE(file.path.stat().st_mode) == 0o600 for file in files)
     with ProfileShredder(tmp_path / "s") as shredder:
         assert sum(group.profiles for group in shredder.groups(file.path for file in files)) == 2300 - 23
+
+
+@in_a_loop
+async def test_an_id_is_unknown_if_it_gets_no_profile_and_is_asked_for_once(tmp_path):
+    ids = ["\ufeffa\n", *["no-b\n"] * 120, "a\n"]
+    async with Braze() as braze:
+        braze.names_unknown = False
+        files = [file async for file in export_ids(braze.client, ids, export_fields([]), tmp_path / "w")]
+    assert [body["external_ids"] for _, body in braze.requested] == [["a", "no-b"]]
+    assert [file.unknown for file in files] == [((2, "no-b"),)]
 
 
 def test_fields():

@@ -34,7 +34,7 @@ def test_profiles_by_id(tmp_path: Path) -> None:
         ]
 
     files = wire.with_client(wire.cassette("users.export.ids"), read)
-    assert [file.unknown for file in files] == [((3, "wer?"),), ()]
+    assert [file.unknown for file in files] == [((3, "wer?"),), ((1, "niemand"),)]
     found: flatten.Rows = {}
     with ProfileShredder(tmp_path / "work", fields=fields.loaded(endpoints.USERS_EXPORT_IDS)) as shredder:
         for group in shredder.groups(file.path for file in files):

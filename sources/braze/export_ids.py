@@ -18,6 +18,8 @@ from sources.braze.export_jobs import owner_only, private_folder
 IDS_PER_REQUEST = 50
 _REQUESTS_PER_FILE = 100
 _REQUESTS_AT_A_TIME = 32
+_REMEMBERED_IDS = 100_000
+_BOM = "\ufeff"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class IdsFile:
 class _Answered:
     lines: bytes
     unknown: frozenset[str]
+    known: frozenset[str]
 
 
 async def export_ids(
@@ -45,13 +48,14 @@ async def export_ids(
 ) -> AsyncIterator[IdsFile]:
     """Ask for the profiles of external ids, at most 32 requests at a time.
 
-    The ids are read as they are needed; empty ones are left out. Files come in the order of the input, in
-    `folder`, readable by the owner only. Raises the exceptions of `sources.braze.errors` that concern all requests.
+    The ids are read as they are needed; empty ones are left out, and repeated ones if they are not far apart. Files
+    come in the order of the input, in `folder`, readable by the owner only. Raises the exceptions of
+    `sources.braze.errors` that concern all requests.
     """
     private_folder(folder)
-    numbered = ((place, text.strip()) for place, text in enumerate(external_ids, 1))
-    batches = _batches((place, text) for place, text in numbered if text)
+    batches = _batches(_each_once(external_ids))
     body = fields.body(USERS_EXPORT_IDS)
+    told_apart = "external_id" in body["fields_to_export"]
     places = asyncio.Semaphore(_REQUESTS_AT_A_TIME)
 
     async def ask(batch: list[tuple[int, str]]) -> _Answered | BrazeError:
@@ -81,7 +85,7 @@ async def export_ids(
             (place, external_id)
             for batch, answer in answered
             for place, external_id in batch
-            if external_id in answer.unknown
+            if external_id in answer.unknown or (told_apart and external_id not in answer.known)
         )
         yield IdsFile(path, tuple(unknown), tuple(result for result in results if isinstance(result, BrazeError)))
 
@@ -92,8 +96,27 @@ def _of_lines(batch: list[tuple[int, str]], error: BrazeError) -> BrazeError:
 
 
 def _answered(answer: Json) -> _Answered:
-    lines = b"".join(orjson.dumps(user) + b"\n" for user in answer.get("users") or [])
-    return _Answered(lines, frozenset(map(str, answer.get("invalid_user_ids") or [])))
+    users = answer.get("users") or []
+    return _Answered(
+        b"".join(orjson.dumps(user) + b"\n" for user in users),
+        unknown=frozenset(map(str, answer.get("invalid_user_ids") or [])),
+        known=frozenset(str(user.get("external_id")) for user in users if isinstance(user, dict)),
+    )
+
+
+def _each_once(external_ids: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """The ids that are not empty with their places, from 1; of those that come again within many thousands, the first.
+
+    A file's first id may begin with a byte order mark.
+    """
+    seen: set[str] = set()
+    for place, text in enumerate(external_ids, 1):
+        external_id = text.strip().removeprefix(_BOM).strip()
+        if external_id and external_id not in seen:
+            if len(seen) == _REMEMBERED_IDS:
+                seen.clear()
+            seen.add(external_id)
+            yield place, external_id
 
 
 def _batches(numbered: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
