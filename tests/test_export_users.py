@@ -177,6 +177,7 @@ def test_external_ids(warehouse: Warehouse, workplace: Path, monkeypatch: pytest
         assert {len(request.params["external_ids"]) for request in requests_} == {50, (len(known) + 2) % 50}
         assert figures(warehouse) == rounded(Expected().load(known).figures())
         assert raw_files(workplace) == []
+        assert stat.S_IMODE((workplace / "dlt/pipelines/braze").stat().st_mode) == 0o700
 
         sandbox.log.reset()
         query = "SELECT external_id FROM braze.users WHERE country = 'JP' ORDER BY 1"
@@ -622,5 +623,6 @@ def test_a_script_loads_segments_and_keeps_its_exports_beside_its_working_direct
             expected.load(sandbox.workspace.profiles(segment))
             assert in_warehouse(duck, segment) == members(sandbox, segment)
         assert figures(duck) == rounded(expected.figures())
-        assert (workplace / "dlt/pipelines/mine.exports").is_dir()
+        folders = [workplace / "dlt/pipelines" / name for name in ("mine", "mine.exports")]
+        assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o700, 0o700]
         assert raw_files(workplace) == []

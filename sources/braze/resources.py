@@ -10,7 +10,7 @@ from dlt.extract.items import DataItemWithMeta
 
 from sources.braze.arrow import empty, to_arrow
 from sources.braze.chunks import Chunk
-from sources.braze.export_jobs import Audience
+from sources.braze.export_jobs import Audience, private_folder
 from sources.braze.extraction import USERS, Extraction
 from sources.braze.hints import with_table
 from sources.braze.model import Table, Type
@@ -87,6 +87,8 @@ def exports_folder(pipeline: dlt.Pipeline) -> Path:
 
 def _start(extraction: Extraction, chunk: Chunk) -> None:
     selected = [name for name in RESOURCES if name in chunk.open]
+    if USERS in selected:
+        private_folder(Path(dlt.current.pipeline().working_dir))  # load packages are kept there
     if not extraction.request:
         audiences = tuple(Audience(segment) for segment in extraction.run.settings.segments)
         extraction.request = ProfileRequest(exports_folder(dlt.current.pipeline()), audiences)
