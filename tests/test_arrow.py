@@ -130,6 +130,12 @@ def test_the_type_of_a_discovered_column(values: list[Any], kind: Type | None) -
     assert infer(values) is kind
 
 
+def test_what_is_nested_very_deep_is_json_all_the_same() -> None:
+    deep = orjson.loads("[" * 500 + '"ü"' + "]" * 500)
+    table = to_arrow(Table("t", "r", "", ("id",), (Column("id", Type.TEXT, ""),)), [{"id": "a", "new": deep}], {})
+    assert table.column("new").to_pylist() == ["[" * 500 + '"ü"' + "]" * 500]
+
+
 def test_a_discovered_column_of_nulls_is_left_out() -> None:
     assert to_arrow(TYPES, [{"id": "k", "new": None}], {}).column_names == ["id"]
 

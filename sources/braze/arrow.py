@@ -6,6 +6,7 @@ as dlt does it: nothing is lost and nothing fails. Texts lose NUL characters, an
 COPY cannot tell the two apart, and no key is ever empty.
 """
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -207,8 +208,16 @@ def _has_zero_byte(texts: pa.Array) -> bool:
     return data is not None and pc.min(pa.Array.from_buffers(pa.uint8(), data.size, [None, data])).as_py() == 0
 
 
+def json_text(value: Any) -> str:
+    """`value`, read from JSON, as JSON."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # it reads what is nested deeper than it writes
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
 def _json(value: Any) -> str:
-    return _NUL_IN_JSON.sub(r"\1", orjson.dumps(value).decode())
+    return _NUL_IN_JSON.sub(r"\1", json_text(value))
 
 
 _NUL_IN_JSON = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
@@ -258,7 +267,7 @@ def _to_bool(value: Any) -> bool | None:
 
 
 def _to_text(value: Any) -> str:
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
+    return value if isinstance(value, str) else json_text(value)
 
 
 _COERCIONS: dict[Type, Callable[[Any], Any]] = {

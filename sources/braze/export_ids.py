@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import orjson
-
 from sources.braze.answers import Json
+from sources.braze.arrow import json_text
 from sources.braze.client import Client
 from sources.braze.endpoints import USERS_EXPORT_IDS
 from sources.braze.errors import BadAnswer, BrazeError, UnknownEntity, first_of
@@ -98,7 +97,7 @@ def _of_lines(batch: list[tuple[int, str]], error: BrazeError) -> BrazeError:
 def _answered(answer: Json) -> _Answered:
     users = answer.get("users") or []
     return _Answered(
-        b"".join(orjson.dumps(user) + b"\n" for user in users),
+        b"".join(json_text(user).encode() + b"\n" for user in users),
         unknown=frozenset(map(str, answer.get("invalid_user_ids") or [])),
         known=frozenset(str(user.get("external_id")) for user in users if isinstance(user, dict)),
     )
