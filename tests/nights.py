@@ -14,11 +14,11 @@ from datetime import time as wall_time
 from typing import Any
 
 from sources.braze import default_names
-from sources.braze.arrow import DELETED
 from sources.braze.client import Client
 from sources.braze.cursors import Cursors
 from sources.braze.extraction import Extraction
 from sources.braze.failures import Failure
+from sources.braze.model import TOMBSTONE
 from sources.braze.packing import pack
 from sources.braze.resource_state import FAILURES, cursors_from_state, failures_from_state, keep, learn, section
 from sources.braze.settings import Settings, resolve
@@ -156,7 +156,7 @@ class Nights:
         for parent in {tuple(row[column] for column in grain) for row in rows}:
             stored[parent] = {}
         for row in rows:
-            if not row.pop(DELETED, None):
+            if not row.pop(TOMBSTONE.name, None):
                 parent = tuple(row[column] for column in grain)
                 present = {column: value for column, value in row.items() if value is not None}
                 stored[parent][tuple(row[column] for column in table.key)] = present

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sources.braze.arrow import ARROW_TYPES, DELETED, conform, infer, to_arrow, tombstones, union
-from sources.braze.model import Column, Table, Type
+from sources.braze.arrow import ARROW_TYPES, conform, infer, to_arrow, tombstones, union
+from sources.braze.model import TOMBSTONE, Column, Table, Type
 from sources.braze.tables import TABLES
 
 TYPES = Table(
@@ -203,7 +203,7 @@ def test_a_tombstone_has_every_key_and_is_marked(table: Table) -> None:
     }
     parent = {name: kinds[column.type] for name in table.parent if (column := table.column(name))}
     (row,) = tombstones(table, [parent]).to_pylist()
-    assert row.pop(DELETED) is True
+    assert row.pop(TOMBSTONE.name) is True
     assert {name: row[name] for name in table.parent} == parent
     assert set(row) == set(table.key)
     assert all(value not in (None, "") for value in row.values())

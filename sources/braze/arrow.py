@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sources.braze.flatten import Row
-from sources.braze.model import Table, Type
+from sources.braze.model import TOMBSTONE, Table, Type
 
 ARROW_TYPES: dict[Type, pa.DataType] = {
     Type.TEXT: pa.string(),
@@ -32,8 +32,6 @@ ARROW_TYPES: dict[Type, pa.DataType] = {
 }
 ROWS_WORTH_A_GROUP = 100
 """So many rows with the same fields are worth arrays of their own."""
-DELETED = "_deleted"
-"""Marks the tombstone of a parent that has no child rows left; null in every row that is stored."""
 
 
 def to_arrow(table: Table, rows: Sequence[Row], known: Mapping[str, Type]) -> pa.Table:
@@ -82,12 +80,17 @@ def _uniform(table: Table, group: Columns, types: Mapping[str, Type]) -> pa.Tabl
     return pa.table(columns, schema=pa.schema([_field(table, name, array) for name, array in columns.items()]))
 
 
+def arrow_schema(table: Table) -> pa.Schema:
+    """The declared columns of `table` with their types; those of its key are not nullable."""
+    return pa.schema([pa.field(c.name, ARROW_TYPES[c.type], nullable=c.name not in table.key) for c in table.columns])
+
+
 def empty(table: Table) -> pa.Table:
     """`table` without rows, with the column of tombstones where a table has them."""
-    fields = [pa.field(c.name, ARROW_TYPES[c.type], nullable=c.name not in table.key) for c in table.columns]
-    if table.parent and not table.column(DELETED):
-        fields.append(pa.field(DELETED, pa.bool_()))
-    return pa.schema(fields).empty_table()
+    schema = arrow_schema(table)
+    if table.parent and not table.column(TOMBSTONE.name):
+        schema = schema.append(pa.field(TOMBSTONE.name, pa.bool_()))
+    return schema.empty_table()
 
 
 def tombstones(table: Table, parents: Iterable[Mapping[str, Any]]) -> pa.Table:
@@ -100,7 +103,7 @@ def tombstones(table: Table, parents: Iterable[Mapping[str, Any]]) -> pa.Table:
         assert column
         values = [row.get(name, _FILLERS[column.type]) for row in rows]
         arrays[name] = pa.array(values, ARROW_TYPES[column.type])
-    arrays[DELETED] = pa.array([True] * len(rows), pa.bool_())
+    arrays[TOMBSTONE.name] = pa.array([True] * len(rows), pa.bool_())
     return pa.table(arrays, schema=pa.schema([_field(table, name, array) for name, array in arrays.items()]))
 
 
@@ -285,7 +288,7 @@ def conform(table: Table, item: pa.Table, known: dict[str, Type]) -> pa.Table:
     """`item` with its discovered columns in the types they have in the warehouse (`known`, which learns new ones)."""
     for name in item.column_names:
         found = _TYPES_OF_ARROW[item.schema.field(name).type]
-        if table.column(name) or name == DELETED or known.setdefault(name, found) is found:
+        if table.column(name) or name == TOMBSTONE.name or known.setdefault(name, found) is found:
             continue
         values = item.column(name).to_pylist()
         place = item.column_names.index(name)

@@ -27,11 +27,11 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sources.braze.arrow import arrow_schema
 from sources.braze.endpoints import USERS_EXPORT_GLOBAL_CONTROL_GROUP, USERS_EXPORT_SEGMENT, Endpoint
 from sources.braze.errors import BrazeError
 from sources.braze.model import Table
 from sources.braze.profile_tables import GLOBAL_CONTROL_GROUP, GLOBAL_CONTROL_GROUP_MEMBERS, SEGMENT_MEMBERS
-from sources.braze.profiles import arrow_schema
 
 ABANDONED_AFTER = 24 * 3600.0
 """Seconds after which a job that nobody went on with is removed: no URL lives that long."""

@@ -7,15 +7,11 @@ import pyarrow as pa
 from dlt.common.schema.typing import TColumnSchema
 from dlt.extract.items import DataItemWithMeta
 
-from sources.braze.arrow import DELETED
 from sources.braze.columns import describe_discovered
 from sources.braze.disposition import disposition
-from sources.braze.model import Column, Table, Type
+from sources.braze.model import TOMBSTONE, Column, Table, Type
 from sources.braze.tables import TABLES
 
-TOMBSTONE = Column(
-    DELETED, Type.BOOL, "Internal deletion marker; never true in stored rows, except in append-only files."
-)
 _LOAD_ID = pa.field("_dlt_load_id", pa.string(), nullable=False)
 
 
@@ -61,7 +57,7 @@ def _column_hint(table: Table, column: Column) -> TColumnSchema:
         hint["timezone"] = True
     if not table.parent and column.name in (TABLES[table.name].parent or ()):
         hint["merge_key"] = False  # the schema remembers it from loads that replaced the parent's rows
-    if column.name == DELETED:
+    if column.name == TOMBSTONE.name:
         hint["hard_delete"] = True
     return hint
 
@@ -80,4 +76,4 @@ def _describe(table: Table, name: str) -> str:
     column = table.column(name)
     if column:
         return column.description
-    return TOMBSTONE.description if name == DELETED else describe_discovered(name)
+    return TOMBSTONE.description if name == TOMBSTONE.name else describe_discovered(name)

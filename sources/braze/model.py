@@ -36,6 +36,12 @@ class Column:
     description: str
 
 
+TOMBSTONE = Column(
+    "_deleted", Type.BOOL, "Internal deletion marker; never true in stored rows, except in append-only files."
+)
+"""A column of the tables that have a `parent`. True marks a row that only says that the parent has no rows left."""
+
+
 @dataclass(frozen=True)
 class Table:
     """A table and its grain.

@@ -14,12 +14,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
-from sources.braze.model import ALL, Column, Table, Type
+from sources.braze.model import ALL, TOMBSTONE, Column, Table, Type
 from sources.braze.pii import Action, PiiRules
 from sources.braze.profile_tables import (
     CUSTOM_ATTRIBUTES,
     PROFILE_LISTS,
-    TOMBSTONE,
     USER_CUSTOM_ATTRIBUTES,
     USERS,
     ProfileRows,
@@ -187,7 +186,7 @@ def rows_query(rows: ProfileRows, rules: PiiRules) -> str:
         found = f"SELECT braze_id, {', '.join(values)} FROM ({_unnested(rows)})"
         return f"SELECT *, {_key_hash(table)} FROM ({found}) WHERE {named}"
     present = (
-        f"SELECT braze_id, position, {', '.join(values)}, NULL::BOOLEAN AS {TOMBSTONE}"
+        f"SELECT braze_id, position, {', '.join(values)}, NULL::BOOLEAN AS {TOMBSTONE.name}"
         f" FROM ({_unnested(rows)}) WHERE element IS NOT NULL"
     )
     if rules.action(rows.field) is Action.DROP:
@@ -212,7 +211,7 @@ def attributes_query(rules: PiiRules) -> str:
     present = (
         "SELECT place, braze_id, name, CASE left(value, 1) WHEN '\"' THEN 'string' WHEN '{' THEN 'object'"
         " WHEN '[' THEN 'array' WHEN 't' THEN 'boolean' WHEN 'f' THEN 'boolean' WHEN 'n' THEN 'null'"
-        f" ELSE 'number' END AS type, value, NULL::BOOLEAN AS {TOMBSTONE} FROM ({entries})"
+        f" ELSE 'number' END AS type, value, NULL::BOOLEAN AS {TOMBSTONE.name} FROM ({entries})"
     )
     none_left = f"NOT coalesce(starts_with({CUSTOM_ATTRIBUTES}, '{{\"'), false)"
     if dropped:
@@ -387,7 +386,7 @@ def _tombstones(table: Table, condition: str, rules: PiiRules) -> str:
     for column in loaded_table(table, rules).columns:
         if column.name == "braze_id":
             value = "braze_id"
-        elif column.name == TOMBSTONE:
+        elif column.name == TOMBSTONE.name:
             value = "true"
         elif column.name in table.key:
             value = "-1" if column.type is Type.BIGINT else _literal(ALL)

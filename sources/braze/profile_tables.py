@@ -8,21 +8,14 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sources.braze.model import Column, Table, Type
+from sources.braze.model import TOMBSTONE, Column, Table, Type
 
 RESOURCE = "users"
-TOMBSTONE = "_deleted"
-"""Column of the replaced tables. True marks a row that only says "this profile has none left": it is never
-stored."""
-
 GLOBAL_CONTROL_GROUP = "global_control_group"
 """Stands for the segment in `global_control_group_members`: Braze does not tell the group's own id."""
 
 _BRAZE_ID = Column("braze_id", Type.TEXT, "Profile (`users.braze_id`).")
 _POSITION = Column("position", Type.BIGINT, "Place in the profile's list, from 0; not stable between exports.")
-_DELETED = Column(
-    TOMBSTONE, Type.BOOL, "Internal deletion marker; never true in stored rows, except in append-only files."
-)
 _EXPORTED_AT = Column("exported_at", Type.TIMESTAMP, "When the export that listed the profile was requested.")
 
 
@@ -51,7 +44,7 @@ class ProfileRows:
     @property
     def value_columns(self) -> tuple[Column, ...]:
         """The columns that are read from the element: all but the profile's id, position and tombstone."""
-        return tuple(c for c in self.table.columns if c.name not in ("braze_id", "position", TOMBSTONE))
+        return tuple(c for c in self.table.columns if c.name not in ("braze_id", "position", TOMBSTONE.name))
 
 
 def _replaced(name: str, description: str, *columns: Column) -> Table:
@@ -60,7 +53,7 @@ def _replaced(name: str, description: str, *columns: Column) -> Table:
         RESOURCE,
         f"{description}. Replaced as a whole whenever the profile is exported.",
         ("braze_id", "position"),
-        (_BRAZE_ID, _POSITION, *columns, _DELETED),
+        (_BRAZE_ID, _POSITION, *columns, TOMBSTONE),
         parent=("braze_id",),
     )
 
@@ -146,7 +139,7 @@ USER_CUSTOM_ATTRIBUTES = Table(
             "JSON type of the value: string, number, boolean, object, array or null; profiles may differ.",
         ),
         Column("value", Type.JSON, "The value, as JSON."),
-        _DELETED,
+        TOMBSTONE,
     ),
     parent=("braze_id",),
 )

@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sources.braze import profile_sql as sql
-from sources.braze.model import Table, Type
+from sources.braze.arrow import arrow_schema
+from sources.braze.model import Table
 from sources.braze.pii import PiiRules, install_hmac
 from sources.braze.profile_files import CorruptFileError, blocks
 from sources.braze.profile_tables import CUSTOM_ATTRIBUTES, PROFILE_LISTS, USER_CUSTOM_ATTRIBUTES, USERS
@@ -37,16 +38,6 @@ For each JSON function in a query DuckDB keeps a whole chunk parsed, in some ten
 _LONGEST_LINE = 8 << 20
 _MEMORY_FOR_ONE = "2GB"
 """What DuckDB may take for a single profile: enough for the longest, whatever is in it."""
-
-_ARROW_TYPES = {
-    Type.TEXT: pa.string(),
-    Type.BIGINT: pa.int64(),
-    Type.DOUBLE: pa.float64(),
-    Type.BOOL: pa.bool_(),
-    Type.DATE: pa.date32(),
-    Type.TIMESTAMP: pa.timestamp("us", tz="UTC"),
-    Type.JSON: pa.string(),
-}
 
 
 class ProfilesNotReadError(Exception):
@@ -342,14 +333,6 @@ class ProfileShredder:
         if query not in self._relations:
             self._relations[query] = self._duckdb.sql(query)
         return self._relations[query]
-
-
-def arrow_schema(table: Table) -> pa.Schema:
-    """The Arrow schema of a table: its columns in order, keys not nullable."""
-    return pa.schema(
-        pa.field(column.name, _ARROW_TYPES[column.type], nullable=column.name not in table.key)
-        for column in table.columns
-    )
 
 
 def _quarantine(gathered: _Lines, indexes: list[int]) -> tuple[Quarantined, ...]:

@@ -8,13 +8,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from dlt.extract.items import DataItemWithMeta
 
-from sources.braze.arrow import DELETED, conform, union
+from sources.braze.arrow import conform, union
 from sources.braze.chunks import Chunk
 from sources.braze.cursors import Cursors
 from sources.braze.disposition import ADDED, merges
 from sources.braze.extraction import Extraction
 from sources.braze.hints import stamped, with_table
-from sources.braze.model import Table
+from sources.braze.model import TOMBSTONE, Table
 from sources.braze.parcels import PACKED_ROWS, Parcel
 from sources.braze.resource_state import ZONE, keep, section
 from sources.braze.tables import TABLES
@@ -84,8 +84,7 @@ class Writer:
             # Tables with a shape of their own come from DuckDB, cleaned and in one piece.
             united = tables[0] if name in self._shapes and len(tables) == 1 else union(tables)
             item = conform(table, united, known.types[name])
-            removed = pc.sum(item.column(DELETED)).as_py() or 0 if DELETED in item.column_names else 0
-            self._chunk.tables[name] += item.num_rows - removed
+            self._chunk.tables[name] += item.num_rows - _tombstones_in(item)
             yield self._marked(table, self._beside_siblings(table, item))
         self._waiting.clear()
         self._waiting_rows = 0
@@ -100,10 +99,16 @@ class Writer:
         """Rows that replace nothing but themselves say so where only the rows themselves can."""
         if table.parent or not TABLES[table.name].parent or merges():
             return item
-        return item.append_column(DELETED, pa.repeat(pa.scalar(ADDED), item.num_rows))
+        return item.append_column(TOMBSTONE.name, pa.repeat(pa.scalar(ADDED), item.num_rows))
 
     def _marked(self, table: Table, item: pa.Table) -> DataItemWithMeta:
         if self._hinted.get(table.name) == table:
             return dlt.mark.with_table_name(stamped(item), table.name)
         self._hinted[table.name] = table
         return with_table(table, item)
+
+
+def _tombstones_in(item: pa.Table) -> int:
+    if TOMBSTONE.name not in item.column_names:
+        return 0
+    return pc.sum(item.column(TOMBSTONE.name)).as_py() or 0
