@@ -5,7 +5,6 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import dlt
 import duckdb
-from dlt.common.pipeline import LoadInfo
 from dlt.common.storages.load_package import ParsedLoadJobFileName
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.extract import DltSource
@@ -23,22 +22,21 @@ def load_package(pipeline: dlt.Pipeline, source: DltSource) -> None:
         pipeline.load()
 
 
-def complete(pipeline: dlt.Pipeline) -> LoadInfo | None:
-    """Load what an earlier run left pending, to be called after `adopt`; None if there is nothing.
+def complete(pipeline: dlt.Pipeline) -> None:
+    """Load what an earlier run left pending, if anything; to be called after `adopt`.
 
     `pipeline.run()` throws packages away that are a dataset's first ones. Raises dlt's PipelineStepFailed.
     """
     if not pipeline.has_pending_data:
-        return None
+        return
     _drop_normalized(pipeline)
     if pipeline.list_extracted_load_packages():
         pipeline.normalize()
     _take_back_states(pipeline)
     with kept_open(pipeline):
-        loaded = pipeline.load()
+        pipeline.load()
     # The killed run may not have lived to note in the working directory the state that its package holds.
     pipeline.sync_destination()
-    return loaded
 
 
 def _drop_normalized(pipeline: dlt.Pipeline) -> None:

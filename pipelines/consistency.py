@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from destinations import inspection
 from pipelines.findings import Report
-from pipelines.held import Held
+from pipelines.loaded_rows import Held
 from sources.braze.catalog import entity_named
 from sources.braze.comparison import Difference, Kind, gaps
 from sources.braze.model import ALL

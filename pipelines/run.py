@@ -14,13 +14,13 @@ from destinations.indexes import ensure as ensure_indexes
 from destinations.packages import kept_open, load_package
 from destinations.state import prune_state, settle
 from destinations.views import write as write_views
-from pipelines.conclusion import concluded
 from pipelines.errors import loading
 from pipelines.job import Job, opened
 from pipelines.ledger import Ledger
 from pipelines.logs import configure_logging
 from pipelines.outcome import ExitCode, Outcome, Status
 from pipelines.plan import planned_rows, print_plan
+from pipelines.publishing import concluded
 from pipelines.report import Reporter, print_outcome
 from pipelines.signals import on_termination
 from sources.braze.chunks import Chunk

@@ -9,7 +9,7 @@ from typing import Any
 from destinations.inspection import Extent
 from pipelines.consistency import look_inside
 from pipelines.findings import Report
-from pipelines.held import Days, Held, Key
+from pipelines.loaded_rows import Days, Held, Key
 from sources.braze import flatten
 from sources.braze.catalog import CATALOGS, Catalog, entity_named
 from sources.braze.columns import MESSAGE_BODIES

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from destinations.errors import DestinationError
 from destinations.reading import reading
 from pipelines.findings import print_json, print_text
-from pipelines.held import Held
 from pipelines.job import Job
+from pipelines.loaded_rows import Held
 from pipelines.logs import configure_logging
 from pipelines.outcome import ExitCode
 from pipelines.plan import planned_rows, print_plan

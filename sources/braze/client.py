@@ -191,28 +191,10 @@ class Client:
         return _Call(Question.about(endpoint, query, self._api_key), prepared)
 
     @overload
-    async def post(
-        self,
-        endpoint: Endpoint,
-        body: Mapping[str, Any],
-        then: None = None,
-        lane: asyncio.Semaphore | None = None,
-    ) -> Json: ...
+    async def post(self, endpoint: Endpoint, body: Mapping[str, Any], then: None = None) -> Json: ...
     @overload
-    async def post(
-        self,
-        endpoint: Endpoint,
-        body: Mapping[str, Any],
-        then: Callable[[Json], T],
-        lane: asyncio.Semaphore | None = None,
-    ) -> T: ...
-    async def post(
-        self,
-        endpoint: Endpoint,
-        body: Mapping[str, Any],
-        then: Callable[[Json], Any] | None = None,
-        lane: asyncio.Semaphore | None = None,
-    ) -> Any:
+    async def post(self, endpoint: Endpoint, body: Mapping[str, Any], then: Callable[[Json], T]) -> T: ...
+    async def post(self, endpoint: Endpoint, body: Mapping[str, Any], then: Callable[[Json], Any] | None = None) -> Any:
         """Return the answer to a POST of the JSON object `body`; as `get` otherwise.
 
         What starts a job is not sent again once Braze may have received it without answering: that is a
@@ -222,7 +204,7 @@ class Client:
         prepared.method, prepared.url = "POST", f"{self._blank.url}{endpoint.path}"
         prepared.headers["Content-Type"] = "application/json"
         prepared.prepare_body(orjson.dumps(dict(body)), files=None)
-        return await self._call(_Call(Question.about(endpoint, body, self._api_key), prepared, then, lane))
+        return await self._call(_Call(Question.about(endpoint, body, self._api_key), prepared, then))
 
     def stop(self) -> None:
         """Send nothing more: what waits, for the rate limit or for another attempt, raises `Stopped`.

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sources.braze import endpoints, flatten
-from sources.braze.asking import SeriesAsker
 from sources.braze.catalog import CATALOGS, Catalog, Entity, EventPage, entity_named, event_pages, listed, names
 from sources.braze.errors import BrazeError, PermissionDenied, Stopped
 from sources.braze.flatten import Answer, Rows
@@ -15,6 +14,7 @@ from sources.braze.model import ALL
 from sources.braze.parcels import Parcel
 from sources.braze.run import Run
 from sources.braze.series import SeriesSpec, documented_shape, specs
+from sources.braze.series_requests import SeriesAsker
 from sources.braze.settings import Pair
 
 

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from destinations import inspection
 from destinations.inspection import Extent
 from destinations.reading import Dataset, as_instant
-from pipelines.declared import as_declared, row_as_declared
+from pipelines.column_values import as_declared, row_as_declared
 from sources.braze.comparison import comparable
 from sources.braze.flatten import Row
 from sources.braze.model import Table
