@@ -134,7 +134,7 @@ def test_what_a_workspace_refuses_is_left_out(sandbox: Sandbox, tmp_path: Path) 
     finally:
         sandbox.set(denied=frozenset())
     assert "canvas.details: left out" in result.stderr
-    assert {path.stem for path in tmp_path.iterdir()} == {"canvas.list", "errors.400"}
+    assert {path.stem for path in tmp_path.iterdir()} == {"canvas.list"}
 
 
 def test_unknown_endpoints_and_missing_settings_are_said(sandbox: Sandbox, tmp_path: Path, workplace: Path) -> None:

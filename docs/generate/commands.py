@@ -10,7 +10,7 @@ PROGRAM = "braze-elt"
 
 def page() -> str:
     """Every command with its usage and options."""
-    root = click.Context(cli, info_name=PROGRAM)
+    root = click.Context(cli, info_name=PROGRAM, **cli.context_settings)
     parts = [
         "# Commands",
         "Generated from the code by `make docs`; `braze-elt COMMAND --help` says the same.",
