@@ -50,8 +50,10 @@ class _Job(MergeJob):
         # Numbering all rows of a key, as dlt does, takes longer than loading them.
         once = not self.has_twice(client.native_connection, rows)
         table: dict[str, Any] = {**self._load_table, "x-stage-data-deduplicated": once}
+        is_first = not client.native_connection.execute(f"FROM {target} LIMIT 1").fetchall()
         for statement in _MergeSql.generate_sql([cast(PreparedTableSchema, table)], client):
-            client.execute_sql(statement.replace(staging, rows))
+            if not (is_first and statement.startswith("DELETE")):  # which would read all keys to find none of them
+                client.execute_sql(statement.replace(staging, rows))
 
 
 class _MergeSql(SqlMergeFollowupJob):
