@@ -282,13 +282,10 @@ class Verification:
     async def _sum(self, extent: Extent, span: Span, held: Days) -> None:
         """Compare the newest days of a Canvas, summed, with Braze's own total of them."""
         entity, table = tuple(extent.key.values()), TABLES["canvas_daily"]
-        through = span.last - ONE_DAY * ((*entity, span.last) in held.unfinished)
-        last = through - ONE_DAY
+        last = span.last - ONE_DAY * ((*entity, span.last) in held.unfinished)
         window = Span(max(span.first, last - timedelta(days=SUMMARY_DAYS - 1)), last)
-        # The day of `ending_at` counts or it does not: the total is that of `window`, or of a day later.
-        readings = [window, Span(window.first + ONE_DAY, through)]
-        rows = [held.of(table, entity, reading.days()) for reading in readings]
-        if not len(window) or any(len(days) != len(window) for days in rows):
+        rows = held.of(table, entity, window.days())
+        if not len(window) or len(rows) != len(window):
             return
         said = await self._api.series(CANVAS_SUMMARY, entity_named(extent.key), window)
         key = {**extent.key, "start_date": window.first, "end_date": window.last}

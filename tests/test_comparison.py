@@ -119,27 +119,25 @@ def test_every_copy_of_a_doubled_row_is_compared():
 CANVAS = TABLES["canvas_daily"]
 
 
-@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**8)), min_size=2, max_size=15))
-def test_daily_rows_agree_with_the_total_of_either_reading_of_the_window(per_day):
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**8)), min_size=1, max_size=14))
+def test_daily_rows_add_up_to_the_total_of_their_days(per_day):
     daily = [{"entries": entries, "revenue": cents / 100} for entries, cents in per_day]
-    readings = [daily[:-1], daily[1:]]
-    for reading in readings:
-        total = {
-            "name": "a Canvas",
-            "entries": sum(row["entries"] for row in reading),
-            "revenue": round(sum(row["revenue"] for row in reading), 2),
-            "unique_recipients": 1,
-        }
-        assert compare_sums(CANVAS, {}, readings, total) == []
-        wrong = {**total, "entries": 10**9}
-        assert [one.column for one in compare_sums(CANVAS, {}, readings, wrong)][:1] == ["entries"]
+    total = {
+        "name": "a Canvas",
+        "entries": sum(row["entries"] for row in daily),
+        "revenue": round(sum(row["revenue"] for row in daily), 2),
+        "unique_recipients": 1,
+    }
+    assert compare_sums(CANVAS, {}, daily, total) == []
+    wrong = {**total, "entries": 10**9}
+    assert [one.column for one in compare_sums(CANVAS, {}, daily, wrong)] == ["entries"]
 
 
 def test_a_sum_that_differs_comes_with_both_values():
     daily = [{"entries": 3, "conversions2_by_entry_time": 1}, {"entries": 4}]
     total = {"entries": 9, "conversions2_by_entry_time": 1, "conversions7": 0}
     key = {"canvas_id": "c"}
-    assert compare_sums(CANVAS, key, [daily], total) == [Difference(Kind.SUM, "canvas_daily", key, "entries", 7, 9)]
+    assert compare_sums(CANVAS, key, daily, total) == [Difference(Kind.SUM, "canvas_daily", key, "entries", 7, 9)]
 
 
 def test_step_messages_that_report_what_a_step_reports_add_up_to_it():

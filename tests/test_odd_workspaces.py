@@ -91,10 +91,25 @@ def test_days_before_a_workspace_began_are_no_failure_and_not_asked_again() -> N
         nights = braze.nights()
         first = nights.run(NOW, "sessions")
         assert first.failures == []
-        assert len(first.requests) == 8
+        assert len(first.requests) == 8 + 1  # the answer that begins late is asked for again
         assert nights.days("session_daily") == [born + n * A_DAY for n in range((NOW.date() - born).days + 1)]
         second = nights.run(NOW + A_DAY, "sessions")
         assert (second.failures, len(second.requests)) == ([], 1)
+
+
+def test_an_answer_that_lacks_its_first_days_once_is_not_where_a_series_begins() -> None:
+    answered = 0
+
+    def answer(path: str, query: Query) -> Any:
+        nonlocal answered
+        answered += 1
+        days = days_asked(query)
+        return {"data": [{"time": day.isoformat(), "sessions": 5} for day in (days[9:] if answered == 1 else days)]}
+
+    with Scripted(answer, opened=date(2026, 8, 1)) as braze:
+        nights = braze.nights()
+        assert nights.run(NOW, "sessions").failures == []
+        assert nights.days("session_daily") == [date(2026, 8, 1) + n * A_DAY for n in range(32)]
 
 
 def test_an_earlier_start_date_loads_what_lies_before_once() -> None:

@@ -160,7 +160,7 @@ def test_what_was_spoiled_by_hand_is_found_and_named_and_a_clean_load_passes(war
     assert ours == theirs + 7
     ours, theirs = found.pop(("value", "canvas_daily", journey, SPOILED, "entries"))
     assert ours == theirs + 5
-    ours, theirs = found.pop(("sum", "canvas_daily", journey, "2026-11-05 to 2026-11-18", "entries"))
+    ours, theirs = found.pop(("sum", "canvas_daily", journey, "2026-11-06 to 2026-11-19", "entries"))
     assert ours == theirs + 5
     assert found.pop(("value", "campaigns", second, None, "name"))[0] == "Spoiled"
     assert ("missing row", "campaign_messages", first, None, None) in found
@@ -308,11 +308,12 @@ def test_summaries_hold_what_braze_says_of_the_same_window(connector, file, caps
 def test_days_are_the_workspaces_under_both_readings_of_the_window(workplace, capsys, ending_at, zone):
     options = WorkspaceOptions(**SMALL, today=TODAY, time_zone=zone, ending_at=ending_at)
     with Sandbox(options) as sandbox:
-        connector = Connector(sandbox, time_zone=zone, hourly=True, start_date="2026-11-10")
-        select = "canvases,canvas_series,sessions,kpis"
+        connector = Connector(sandbox, time_zone=zone, hourly=True, start_date="2026-11-01")
+        select = "canvases,canvas_series,canvas_summary,sessions,kpis"
         connector.sync(select)
         code, report = connector.verify(capsys, select)
         assert (code, report["differences"], report["unanswered"]) == (0, [], [])
+        assert report["resources"]["canvas_summary"]["rows"]
 
 
 def test_sends_are_compared_while_braze_keeps_their_figures(sandbox, capsys):

@@ -96,25 +96,16 @@ def compare(
             yield Difference(Kind.MISSING, table.name, _named(table, key))
 
 
-def compare_sums(table: Table, key: Row, readings: Sequence[Sequence[Row]], total: Row) -> list[Difference]:
-    """What differs between the API's own `total` and the sums of daily rows, in the counters that add up over days.
-
-    Braze does not say which days a total covers: `readings` are the rows of each set of days that it may mean, and
-    the one that agrees best counts.
-    """
+def compare_sums(table: Table, key: Row, rows: Sequence[Row], total: Row) -> list[Difference]:
+    """What differs between the API's own `total` and the sums of daily rows, in the counters that add up over days."""
     columns = [name for name in total if _ADDITIVE.match(name)]
-    differences = []
-    for rows in readings:
-        tolerance = MONEY_TOLERANCE * max(1, len(rows))
-        sums = {name: sum(row.get(name) or 0 for row in rows) for name in columns}
-        differences.append(
-            [
-                Difference(Kind.SUM, table.name, key, name, sums[name], total[name])
-                for name in columns
-                if not _adds_up(table, name, sums[name], total[name], tolerance)
-            ]
-        )
-    return min(differences, key=len, default=[])
+    tolerance = MONEY_TOLERANCE * max(1, len(rows))
+    sums = {name: sum(row.get(name) or 0 for row in rows) for name in columns}
+    return [
+        Difference(Kind.SUM, table.name, key, name, sums[name], total[name])
+        for name in columns
+        if not _adds_up(table, name, sums[name], total[name], tolerance)
+    ]
 
 
 def compare_steps(messages: Table, steps: Iterable[Row], parts: Iterable[Row]) -> Iterator[Difference]:

@@ -128,13 +128,19 @@ class SeriesAsker:
         return None if absent else replace(answered.series, rows={})
 
     async def _complete_answer(self, span: Span, cursor: date | None) -> tuple[Answered, Span | None]:
-        """The answer for `span`, asked for again once if closed days are missing, and the days still missing then."""
+        """The answer for `span`, asked for again once if closed days are missing, and the days still missing then.
+
+        Days before the first one of an entity are not missing; but an answer that begins late is not taken for the
+        entity's beginning before it has come twice.
+        """
         calendar = self._run.calendar
         begun = cursor if cursor and cursor >= calendar.floor(self._entity) else None
         late = self._spec.may_begin_late(self._entity.begins)
         answered = await self._answer(span)
         absent = self._spec.absent(span, answered.series, calendar.yesterday, begun, late)
-        if absent and not self._run.record.standstills[self._spec.resource].is_general(absent):
+        begins_late = late and not begun and min(answered.series.days, default=span.first) > span.first
+        standstill = absent and self._run.record.standstills[self._spec.resource].is_general(absent)
+        if (absent or begins_late) and not standstill:
             answered = await self._answer(span)
             absent = self._spec.absent(span, answered.series, calendar.yesterday, begun, late)
         return answered, absent
