@@ -366,7 +366,7 @@ async def test_a_bucket_gives_files_slowly_under_any_date_and_late_ones_on_the_n
 
     async with Braze(url=False) as braze:
         put("other export", 900, 950, prefix="another-1788220800")
-        exports = braze.exports(tmp_path, bucket="s3://exports/some/folder", quiet_seconds=0.6)
+        exports = braze.exports(tmp_path, bucket="s3://exports/some/folder", quiet_seconds=2)
         warehouse = {}
         running = asyncio.create_task(run(exports, warehouse=warehouse))
         for number in range(3):

@@ -14,7 +14,7 @@ from sources.braze.flatten import Answer, Row, Series
 from sources.braze.parcels import Parcel
 from sources.braze.planning import rests
 from sources.braze.run import Run
-from sources.braze.series import CANVAS_SUMMARY, Part, SeriesSpec, documented_shape
+from sources.braze.series import CANVAS_SUMMARY, Gaps, Part, SeriesSpec, documented_shape
 from sources.braze.windows import ONE_DAY, Span, local_day
 
 
@@ -130,15 +130,16 @@ class SeriesAsker:
     async def _complete_answer(self, span: Span, cursor: date | None) -> tuple[Answered, Span | None]:
         """The answer for `span`, asked for again once if closed days are missing, and the days still missing then.
 
-        Days before the first one of an entity are not missing; but an answer that begins late is not taken for the
-        entity's beginning before it has come twice.
+        Days before the first one of an entity are not missing; but where no gap at all is usual, an answer that begins
+        late is not taken for the entity's beginning before it has come twice.
         """
         calendar = self._run.calendar
         begun = cursor if cursor and cursor >= calendar.floor(self._entity) else None
         late = self._spec.may_begin_late(self._entity.begins)
         answered = await self._answer(span)
         absent = self._spec.absent(span, answered.series, calendar.yesterday, begun, late)
-        begins_late = late and not begun and min(answered.series.days, default=span.first) > span.first
+        starts_inside = min(answered.series.days, default=span.first) > span.first
+        begins_late = late and not begun and starts_inside and self._spec.gaps is Gaps.NONE
         standstill = absent and self._run.record.standstills[self._spec.resource].is_general(absent)
         if (absent or begins_late) and not standstill:
             answered = await self._answer(span)
