@@ -54,9 +54,7 @@ def _by_fields(rows: Sequence[Row]) -> list[Columns]:
     for row in rows:
         groups[tuple(row)].append(row)
     if len(groups) * ROWS_WORTH_A_GROUP <= len(rows):
-        return [
-            dict(zip(names, zip(*map(dict.values, some), strict=True), strict=True)) for names, some in groups.items()
-        ]
+        return [{name: [row[name] for row in some] for name in names} for names, some in groups.items()]
     return [{name: [row.get(name) for row in rows] for name in dict.fromkeys(chain(*groups))}]
 
 

@@ -6,6 +6,7 @@ INSERT from the same Parquet file in DuckDB, COPY from a CSV file of the same ro
 """
 
 import argparse
+import gc
 import json
 import subprocess
 import sys
@@ -27,6 +28,7 @@ import pyarrow.parquet as pq
 from destinations.factory import DUCKDB_LIMITS, destination
 from destinations.indexes import ensure
 from destinations.settings import apply_loader_defaults
+from pipelines.cli import GARBAGE_THRESHOLD
 from sources.braze.hints import merge_keys
 from sources.braze.packing import Known, pack
 from sources.braze.parcels import PACKED_ROWS, Parcel
@@ -68,6 +70,7 @@ def generate(file: Path, rows: int, days: int = DAYS) -> None:
 
 def by_stage(rows: int) -> None:
     """Rows per second of what comes before dlt: parsing and flattening answers, and making Arrow of the rows."""
+    gc.set_threshold(GARBAGE_THRESHOLD)  # as the commands do
     first = LAST - timedelta(days=DAYS - 1)
     span = Span(first, LAST)
     message = {
