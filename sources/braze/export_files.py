@@ -15,7 +15,8 @@ import requests
 import urllib3
 
 from sources.braze.errors import BrazeError, ConfigurationError
-from sources.braze.export_jobs import ExportJob, owner_only
+from sources.braze.export_jobs import ExportJob
+from sources.braze.private_files import owner_only
 
 ARCHIVE = "archive"
 """What the one file of an export with a URL is called here: its own name is part of the secret."""

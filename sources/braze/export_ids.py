@@ -12,7 +12,7 @@ from sources.braze.client import Client
 from sources.braze.endpoints import USERS_EXPORT_IDS
 from sources.braze.errors import BadAnswer, BrazeError, UnknownEntity, first_of
 from sources.braze.export_fields import ExportFields
-from sources.braze.export_jobs import owner_only, private_folder
+from sources.braze.private_files import owner_only, private_folder
 
 IDS_PER_REQUEST = 50
 _REQUESTS_PER_FILE = 100

@@ -31,6 +31,7 @@ from sources.braze.arrow import arrow_schema
 from sources.braze.endpoints import USERS_EXPORT_GLOBAL_CONTROL_GROUP, USERS_EXPORT_SEGMENT, Endpoint
 from sources.braze.errors import BrazeError
 from sources.braze.model import Table
+from sources.braze.private_files import owner_only, private_folder
 from sources.braze.profile_tables import GLOBAL_CONTROL_GROUP, GLOBAL_CONTROL_GROUP_MEMBERS, SEGMENT_MEMBERS
 
 ABANDONED_AFTER = 24 * 3600.0
@@ -394,18 +395,6 @@ def remove_abandoned(jobs: Path, keep: Collection[Audience], now: float) -> None
             shutil.rmtree(folder, ignore_errors=True)
         elif folder not in kept and now - folder.stat().st_mtime > ABANDONED_AFTER:
             _discard(folder)
-
-
-def private_folder(folder: Path) -> Path:
-    """Make a folder that only its owner can look into."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)
-    return folder
-
-
-def owner_only(path: str, flags: int) -> int:
-    """Open a file readable by its owner only: an `opener` for `open`."""
-    return os.open(path, flags, 0o600)
 
 
 def _folder(jobs: Path, audience: Audience) -> Path:

@@ -22,6 +22,7 @@ from sources.braze import profile_sql as sql
 from sources.braze.arrow import arrow_schema
 from sources.braze.model import Table
 from sources.braze.pii import PiiRules, install_hmac
+from sources.braze.private_files import private_folder
 from sources.braze.profile_files import CorruptFileError, blocks
 from sources.braze.profile_tables import CUSTOM_ATTRIBUTES, PROFILE_LISTS, USER_CUSTOM_ATTRIBUTES, USERS
 
@@ -136,7 +137,7 @@ class ProfileShredder:
     ) -> None:
         self._rules = rules or PiiRules()
         self._fields = None if fields is None else {name.partition(".")[0] for name in fields}
-        _make_private_folder(workspace)
+        private_folder(workspace)
         self._memory_limit = memory_limit
         self._threads = threads or min(_THREADS, os.cpu_count() or 1)
         settings: dict[str, str | bool | int | float | list[str]] = {
@@ -368,8 +369,3 @@ def _is_utf8(line: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _make_private_folder(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)

@@ -10,10 +10,11 @@ from dlt.extract.items import DataItemWithMeta
 
 from sources.braze.arrow import empty, to_arrow
 from sources.braze.chunks import Chunk
-from sources.braze.export_jobs import Audience, private_folder
+from sources.braze.export_jobs import Audience
 from sources.braze.extraction import USERS, Extraction
 from sources.braze.hints import with_table
 from sources.braze.model import Table, Type
+from sources.braze.private_files import private_folder
 from sources.braze.resource_state import FAILURES, cursors_from_state, failures_from_state, learn, section
 from sources.braze.tables import RESOURCES, TABLES, tables_of
 from sources.braze.users import ProfileRequest

@@ -21,13 +21,12 @@ from sources.braze.export_jobs import (
     ExportCanceledError,
     ExportJob,
     NotKeptError,
-    owner_only,
-    private_folder,
 )
 from sources.braze.exports import AllArrived, Arrived, Exports, ExportSettings, Failed
 from sources.braze.model import Table
 from sources.braze.parcels import Parcel
 from sources.braze.pii import PiiRules
+from sources.braze.private_files import owner_only, private_folder
 from sources.braze.profiles import Group, ProfileShredder, ProfilesNotReadError, Quarantined
 from sources.braze.settings import Settings
 
