@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from enum import IntEnum, StrEnum
 
-from sources.braze.client import Traffic
 from sources.braze.failures import Failure
+from sources.braze.traffic import Traffic
 
 
 class ExitCode(IntEnum):

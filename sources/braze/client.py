@@ -9,11 +9,10 @@ import logging
 import re
 import threading
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar, overload
@@ -50,6 +49,7 @@ from sources.braze.errors import (
 )
 from sources.braze.lanes import aside
 from sources.braze.rate_limits import RateLimits
+from sources.braze.traffic import Traffic
 
 logger = logging.getLogger(__name__)
 
@@ -64,28 +64,6 @@ LONGEST_RETRY_AFTER = 300.0
 """Seconds of pause that a failing server is granted at most; what needs longer is left for the next run."""
 REFUSALS = 20
 """429s in a row after which a request is given up."""
-
-
-@dataclass
-class Traffic:
-    """What was sent so far; written by the event loop, safe to read from other threads.
-
-    `requests` are HTTP requests sent, among them `retries` and those `refused` with 429, and `by_path` the
-    same per endpoint path; `succeeded` got a usable answer; `in_flight` are under way now.
-    """
-
-    limits: RateLimits
-    requests: int = 0
-    retries: int = 0
-    refused: int = 0
-    succeeded: int = 0
-    in_flight: int = 0
-    by_path: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def waited(self) -> float:
-        """Return the seconds for which rate limits held requests back."""
-        return self.limits.waited
 
 
 @dataclass(frozen=True)
