@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from threading import BoundedSemaphore
 from typing import Any, cast
 
+from dlt.common.destination import Destination, DestinationCapabilitiesContext
 from dlt.common.destination.client import FollowupJobRequest, HasFollowupJobs, JobClientBase, LoadJob, RunnableLoadJob
 from dlt.common.destination.exceptions import DestinationTerminalException
 from dlt.common.destination.typing import PreparedTableSchema
@@ -29,10 +30,29 @@ from duckdb import DuckDBPyConnection
 
 from destinations.location import quoted
 
-MERGED_FORMATS: list[TLoaderFileFormat] = ["reference"]
+_MERGED_FORMATS: list[TLoaderFileFormat] = ["reference"]
 """What such a destination takes beyond the formats that dlt knows of: lists of files."""
 
 _STRATEGY = "delete-insert"
+
+
+class MergingDestination(Destination[Any, Any]):
+    """What a destination does differently whose client is a `MergingClient`: comes before dlt's own among the bases."""
+
+    _partial: Any = None
+
+    def _raw_capabilities(self) -> DestinationCapabilitiesContext:
+        capabilities = super()._raw_capabilities()  # type: ignore[safe-super]
+        capabilities.supported_loader_file_formats = [*capabilities.supported_loader_file_formats, *_MERGED_FORMATS]
+        return capabilities
+
+    def configuration(self, initial_config: Any, accept_partial: bool = False) -> Any:
+        """Resolve the settings. Those that say what the destination can do dlt asks for some 20 times a run."""
+        if not accept_partial:
+            return super().configuration(initial_config)
+        if self._partial is None:
+            self._partial = super().configuration(initial_config, accept_partial=True)
+        return self._partial
 
 
 class MergingClient(SqlJobClientWithStagingDataset):

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from threading import BoundedSemaphore
 from typing import Any, cast
 
-from dlt.common.destination import DestinationCapabilitiesContext
 from dlt.common.destination.typing import PreparedTableSchema
 from dlt.destinations import duckdb
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
@@ -12,20 +11,15 @@ from dlt.destinations.sql_client import SqlClientBase
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 
 from destinations.location import DUCKDB
-from destinations.merging import MERGED_FORMATS, MergeJob, MergingClient
+from destinations.merging import MergeJob, MergingClient, MergingDestination
 from destinations.parquet import parquet
 
 _AT_ONCE = BoundedSemaphore(2)
 """How many merges there may be at a time: each one uses all threads, and more of them only need more memory."""
 
 
-class MergingDuckDb(duckdb):
+class MergingDuckDb(MergingDestination, duckdb):
     """dlt's DuckDB destination, merging from files; to all others it is the `duckdb` destination."""
-
-    def _raw_capabilities(self) -> DestinationCapabilitiesContext:
-        capabilities = super()._raw_capabilities()
-        capabilities.supported_loader_file_formats = [*capabilities.supported_loader_file_formats, *MERGED_FORMATS]
-        return capabilities
 
     @property
     def destination_type(self) -> str:

@@ -26,7 +26,7 @@ from duckdb import DuckDBPyConnection, DuckDBPyRelation
 from pyarrow import csv
 
 from destinations.location import POSTGRES, quoted
-from destinations.merging import MERGED_FORMATS, MergeJob, MergingClient
+from destinations.merging import MergeJob, MergingClient, MergingDestination
 from destinations.parquet import parquet
 
 _READER_MEMORY = "256MB"
@@ -35,13 +35,11 @@ BATCH_ROWS = 10_000
 """Rows that are sent at once: they are in memory twice, as Arrow and as CSV."""
 
 
-class MergingPostgres(postgres):
+class MergingPostgres(MergingDestination, postgres):
     """dlt's Postgres destination, loading from Parquet files; to all others it is the `postgres` destination."""
 
     def _raw_capabilities(self) -> DestinationCapabilitiesContext:
         capabilities = super()._raw_capabilities()
-        formats = [*capabilities.supported_loader_file_formats, *MERGED_FORMATS]
-        capabilities.supported_loader_file_formats = formats
         # dlt's own rules Parquet out where ADBC is not installed.
         capabilities.loader_file_format_selector = lambda preferred, supported, **_: (preferred, supported)
         return capabilities
