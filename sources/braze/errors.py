@@ -5,14 +5,10 @@ others cost one entity. Texts are plain sentences and hold no secret: Braze's wo
 first.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from sources.braze.endpoints import Endpoint
+from sources.braze.endpoints import Endpoint
 
 _URL_SECRETS = re.compile(r"(?P<scheme>https?://)(?:[^\s/@\"'<>]+@)?(?P<place>[^\s?\"'<>]+)(?P<query>\?[^\s\"'<>]+)?")
 

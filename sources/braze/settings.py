@@ -15,9 +15,9 @@ from dlt.common.configuration import with_config
 from dlt.common.configuration.exceptions import ConfigValueCannotBeCoercedException
 from dlt.common.typing import TSecretValue
 
-from sources.braze.endpoints import base_url
 from sources.braze.errors import ConfigurationError
 from sources.braze.export_fields import ExportFields, export_fields
+from sources.braze.instances import base_url
 from sources.braze.pii import PiiRules, pii_rules
 
 SECTION = ("sources", "braze")
