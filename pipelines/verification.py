@@ -145,7 +145,7 @@ class Verification:
                 return
             with documented_shape(catalog.details, entry["id"]):
                 if whole:
-                    rows = catalog.flatten(entry, details, self._api.settings.message_bodies)
+                    rows = catalog.flatten(entry, details)
                     created = details.get("created_at")
                     is_new = not (created and newest) or flatten.instant(created, self._calendar.zone) > newest
                     self._compare_entry(resource, entry["id"], rows, stored, is_new)

@@ -318,7 +318,7 @@ def test_a_summary_is_keyed_by_its_window() -> None:
 
 # Catalogs
 
-CATALOG_FLATTENERS: list[tuple[Callable[[Any, Any, bool], Rows], dict[str, Any]]] = [
+CATALOG_FLATTENERS: list[tuple[Callable[[Any, Any], Rows], dict[str, Any]]] = [
     (
         flatten.campaign,
         {"tags": [], "channels": [], "teams": [], "messages": {}, "conversion_behaviors": []},
@@ -341,15 +341,15 @@ DETAILS = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(NESTED), DETAILS, max_size=8), st.booleans())
-@example({"messages": {"a": None}, "conversion_behaviors": [None, 3], "tags": [None, ""]}, True)
-@example({"variants": [None, "x", {}], "steps": [None, {"messages": [], "next_paths": None}]}, True)
-@example({"messages": ["x"], "variants": {"id": "v"}, "steps": 5}, False)
+@given(st.dictionaries(st.sampled_from(NESTED), DETAILS, max_size=8))
+@example({"messages": {"a": None}, "conversion_behaviors": [None, 3], "tags": [None, ""]})
+@example({"variants": [None, "x", {}], "steps": [None, {"messages": [], "next_paths": None}]})
+@example({"messages": ["x"], "variants": {"id": "v"}, "steps": 5})
 def test_no_shape_of_details_makes_a_flattener_raise_or_leaves_a_key_empty(
-    details: dict[str, Any], bodies: bool
+    details: dict[str, Any],
 ) -> None:
     for flattener, _ in CATALOG_FLATTENERS:
-        rows = flattener({"id": "e1"}, details, bodies)
+        rows = flattener({"id": "e1"}, details)
         assert set(rows) <= set(TABLES)
         for name, table_rows in rows.items():
             for row in table_rows:
@@ -374,39 +374,37 @@ def test_no_shape_of_messages_makes_a_series_raise(messages: Any) -> None:
 
 @pytest.mark.parametrize(("flattener", "nothing"), CATALOG_FLATTENERS)
 def test_null_absent_and_empty_lists_are_the_same(
-    flattener: Callable[[Any, Any, bool], Rows], nothing: dict[str, Any]
+    flattener: Callable[[Any, Any], Rows], nothing: dict[str, Any]
 ) -> None:
     listed = {"id": "e1", "name": "x"}
-    assert (
-        flattener(listed, nothing, True)
-        == flattener(listed, dict.fromkeys(nothing), True)
-        == flattener(listed, {}, True)
-    )
+    assert flattener(listed, nothing) == flattener(listed, dict.fromkeys(nothing)) == flattener(listed, {})
 
 
 def test_null_and_repeated_tags_are_left_out() -> None:
-    rows = flatten.campaign({"id": "c1"}, {"tags": ["a", None, "", "a", "b"]}, True)
+    rows = flatten.campaign({"id": "c1"}, {"tags": ["a", None, "", "a", "b"]})
     assert rows["campaign_tags"] == [{"campaign_id": "c1", "tag": "a"}, {"campaign_id": "c1", "tag": "b"}]
 
 
 def test_unknown_fields_of_details_become_columns_and_the_details_win_over_the_list() -> None:
     details = {"name": "new", "someNewFlag": True, "id": "ignored", "message": "success"}
-    (row,) = flatten.campaign({"id": "c1", "name": "old", "is_api_campaign": False}, details, True)["campaigns"]
+    (row,) = flatten.campaign({"id": "c1", "name": "old", "is_api_campaign": False}, details)["campaigns"]
     assert row == {"id": "c1", "name": "new", "is_api_campaign": False, "some_new_flag": True}
 
 
 def test_message_bodies_can_be_left_out() -> None:
     details = {"messages": {"m1": {"channel": "email", "subject": "Hi", "body": "<html>", "amp_body": "x"}}}
-    with_bodies = flatten.campaign({"id": "c1"}, details, True)["campaign_messages"][0]
-    without = flatten.campaign({"id": "c1"}, details, False)["campaign_messages"][0]
-    assert with_bodies["body"] == "<html>"
-    assert set(with_bodies) - set(without) == {"body", "amp_body"}
+    rows = flatten.campaign({"id": "c1", "data": "of the campaign"}, details)
+    (message,) = rows["campaign_messages"]
+    assert message["body"] == "<html>"
+    without = flatten.without_bodies(rows)
+    assert set(message) - set(without["campaign_messages"][0]) == {"body", "amp_body"}
+    assert without["campaigns"] == rows["campaigns"]
 
 
 def test_the_edges_of_a_step_are_its_paths_and_then_the_steps_no_path_names() -> None:
     paths = [{"name": "Yes", "next_step_id": "b"}, {"name": "No", "next_step_id": None}]
     details = {"steps": [{"id": "a", "next_paths": paths, "next_step_ids": ["b", "c"]}]}
-    rows = flatten.canvas({"id": "v1"}, details, True)["canvas_step_paths"]
+    rows = flatten.canvas({"id": "v1"}, details)["canvas_step_paths"]
     assert [(row["position"], row["name"], row["next_step_id"]) for row in rows] == [
         (0, "Yes", "b"),
         (1, "No", None),
@@ -415,8 +413,8 @@ def test_the_edges_of_a_step_are_its_paths_and_then_the_steps_no_path_names() ->
 
 
 def test_a_lone_first_step_and_a_list_of_them_are_the_same_rows() -> None:
-    one = flatten.canvas({"id": "v1"}, {"variants": [{"id": "a", "first_step_id": "s"}]}, True)
-    many = flatten.canvas({"id": "v1"}, {"variants": [{"id": "a", "first_step_ids": ["s"]}]}, True)
+    one = flatten.canvas({"id": "v1"}, {"variants": [{"id": "a", "first_step_id": "s"}]})
+    many = flatten.canvas({"id": "v1"}, {"variants": [{"id": "a", "first_step_ids": ["s"]}]})
     assert one["canvas_variant_first_steps"] == many["canvas_variant_first_steps"] != []
 
 

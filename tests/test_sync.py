@@ -24,6 +24,7 @@ from sources.braze.model import Column, Type
 from sources.braze.tables import TABLES, tables_of
 from sources.braze_sandbox import Sandbox
 from tests import postgres
+from tests.nights import Nights
 from tests.warehouses import Warehouse
 from tests.workspaces import (
     API_KEY,
@@ -198,6 +199,16 @@ def test_everything_listed_is_there_once(
         assert Counter(rows_of(warehouse, "events", "name")) == Counter((name,) for name in content.events)
         assert rows_of(warehouse, "products", "product") == sorted((name,) for name in content.products)
         assert sandbox.log.paths["/campaigns/list"] == sizes["campaigns"] // 100 + 1
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_message_bodies_are_loaded_unless_the_setting_leaves_them_out(wanted: bool) -> None:
+    with workspace(campaigns=4, canvases=2) as sandbox:
+        nights = Nights(sandbox, api_key=API_KEY, message_bodies=wanted)
+        nights.night(select="campaigns,canvases")
+        for table in ("campaign_messages", "canvas_step_messages"):
+            assert nights.rows(table), table
+            assert any("body" in row for row in nights.rows(table)) is wanted, table
 
 
 # A second night

@@ -169,9 +169,9 @@ def rows_of(exchange: Exchange) -> Rows:
     """The rows of an answer by table, as the source makes them; none for exports."""
     endpoint, answer = exchange.endpoint, exchange.answer
     if catalog := _LISTINGS.get(endpoint):
-        return _together([catalog.flatten(entry, {}, True) for entry in answer[catalog.items]])
+        return _together([catalog.flatten(entry, {}) for entry in answer[catalog.items]])
     if catalog := _DETAILS.get(endpoint):
-        return catalog.flatten({"id": exchange.fields[catalog.parameter]}, answer, True)
+        return catalog.flatten({"id": exchange.fields[catalog.parameter]}, answer)
     if endpoint is endpoints.EVENTS:
         return _together([flatten.event(entry) for entry in answer["events"]])
     if endpoint is endpoints.EVENTS_LIST:

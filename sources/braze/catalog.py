@@ -56,7 +56,7 @@ class Catalog:
     page_size: int
     details: Endpoint
     parameter: str
-    flatten: Callable[[Answer, Answer, bool], Rows]
+    flatten: Callable[[Answer, Answer], Rows]
     begins: tuple[str, ...]
     last_active: str | None = None
     list_parameters: Mapping[str, bool] = field(default_factory=dict)

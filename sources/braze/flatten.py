@@ -105,7 +105,7 @@ def _children(row_key: Row, column: str, values: Any) -> list[Row]:
 # Catalog: campaigns, Canvases, segments, cards, events, products
 
 
-def campaign(listed: Answer, details: Answer, bodies: bool) -> Rows:
+def campaign(listed: Answer, details: Answer) -> Rows:
     """`campaigns/list` entry and `campaigns/details` answer → the campaign and everything it holds."""
     key = {"campaign_id": listed["id"]}
     lists = frozenset({"tags", "channels", "teams", "messages", "conversion_behaviors"}) | _ENVELOPE
@@ -114,7 +114,7 @@ def campaign(listed: Answer, details: Answer, bodies: bool) -> Rows:
         "campaign_tags": _children(key, "tag", details.get("tags", listed.get("tags"))),
         "campaign_channels": _children(key, "channel", details.get("channels")),
         "campaign_teams": _children(key, "team", details.get("teams")),
-        "campaign_messages": list(_messages(key, details.get("messages"), bodies)),
+        "campaign_messages": _messages(key, details.get("messages")),
         "campaign_conversion_behaviors": [
             {**_scalars(behavior), **key, "position": position, "app_ids": _joined(behavior.get("app_ids"))}
             for position, behavior in enumerate(_listed(details.get("conversion_behaviors")))
@@ -122,7 +122,7 @@ def campaign(listed: Answer, details: Answer, bodies: bool) -> Rows:
     }
 
 
-def canvas(listed: Answer, details: Answer, bodies: bool) -> Rows:
+def canvas(listed: Answer, details: Answer) -> Rows:
     """`canvas/list` entry and `canvas/details` answer → the Canvas, its variants, steps, edges and messages."""
     key = {"canvas_id": listed["id"]}
     lists = frozenset({"tags", "channels", "teams", "variants", "steps"}) | _ENVELOPE
@@ -150,7 +150,7 @@ def canvas(listed: Answer, details: Answer, bodies: bool) -> Rows:
         nested = frozenset({"id", "next_step_ids", "next_paths", "channels", "messages"})
         rows["canvas_steps"].append({**_scalars(step, nested), **step_key})
         rows["canvas_step_channels"] += _children(step_key, "channel", step.get("channels"))
-        rows["canvas_step_messages"] += _messages(step_key, step.get("messages"), bodies)
+        rows["canvas_step_messages"] += _messages(step_key, step.get("messages"))
         rows["canvas_step_paths"] += [
             {**step_key, "position": place, "name": name, "next_step_id": target}
             for place, (name, target) in enumerate(_edges(step))
@@ -169,22 +169,18 @@ def _edges(step: Answer) -> Iterator[tuple[str | None, str | None]]:
             yield None, target
 
 
-def _messages(key: Row, messages: Any, bodies: bool) -> Iterator[Row]:
-    for variation_id, message in _keyed(messages):
-        row = {
-            **_scalars(message),
-            **key,
-            "message_variation_id": variation_id,
-            "from": _joined(message.get("from")),
-        }
-        yield row if bodies else {name: value for name, value in row.items() if name not in MESSAGE_BODIES}
+def _messages(key: Row, messages: Any) -> list[Row]:
+    return [
+        {**_scalars(message), **key, "message_variation_id": variation_id, "from": _joined(message.get("from"))}
+        for variation_id, message in _keyed(messages)
+    ]
 
 
 def _joined(value: Any) -> Any:
     return ",".join(words(value)) if isinstance(value, list) else value
 
 
-def segment(listed: Answer, details: Answer, bodies: bool) -> Rows:
+def segment(listed: Answer, details: Answer) -> Rows:
     """`segments/list` entry and `segments/details` answer → the segment, its tags and teams."""
     key = {"segment_id": listed["id"]}
     lists = frozenset({"tags", "teams"}) | _ENVELOPE
@@ -195,12 +191,22 @@ def segment(listed: Answer, details: Answer, bodies: bool) -> Rows:
     }
 
 
-def card(listed: Answer, details: Answer, bodies: bool) -> Rows:
+def card(listed: Answer, details: Answer) -> Rows:
     """`feed/list` entry and `feed/details` answer → the News Feed card and its tags."""
     lists = frozenset({"tags"}) | _ENVELOPE
     return {
         "cards": [{**_scalars(listed, lists), **_scalars(details, lists), "id": listed["id"]}],
         "card_tags": _children({"card_id": listed["id"]}, "tag", details.get("tags", listed.get("tags"))),
+    }
+
+
+def without_bodies(rows: Rows) -> Rows:
+    """`rows` of a catalog entry without the fields of its messages that can be large."""
+    return {
+        table: [{name: value for name, value in row.items() if name not in MESSAGE_BODIES} for row in table_rows]
+        if table.endswith("_messages")
+        else table_rows
+        for table, table_rows in rows.items()
     }
 
 

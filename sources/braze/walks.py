@@ -89,7 +89,7 @@ class Walks:
         try:
             details = await self._details(catalog, entry, lane)
             with documented_shape(catalog.details, entry["id"]):
-                rows = catalog.flatten(entry, details, run.settings.message_bodies)
+                rows = catalog.flatten(entry, details)
                 entity = catalog.entity(entry, details, run.settings)
         except Stopped:
             return
@@ -102,6 +102,8 @@ class Walks:
         if resource in self._selected and (details or not self._keeps_details(resource)):
             for row in rows[resource]:
                 row["synced_at"] = run.calendar.now
+            if not run.settings.message_bodies:
+                rows = flatten.without_bodies(rows)
             run.post(resource, Parcel(plain=rows, parents=[{catalog.parameter: entry["id"]}]))
         record.mend(resource, entry["id"])
         if entity:
