@@ -9,7 +9,7 @@ from sources.braze.catalog import entity_named
 from sources.braze.comparison import Difference, Kind, gaps
 from sources.braze.model import ALL
 from sources.braze.relations import ownerships
-from sources.braze.series import CANVAS_SUMMARY, Gaps, SeriesSpec
+from sources.braze.series import Gaps, SeriesSpec
 from sources.braze.tables import tables_of
 from sources.braze.windows import ONE_DAY, Unit
 
@@ -20,7 +20,7 @@ MOST_PER_TABLE = 1_000
 def look_inside(held: Held, resource: str, report: Report) -> None:
     """Check all rows of `resource`, and report what contradicts itself and which entities are behind."""
     for spec in held.series(resource):
-        if spec is not CANVAS_SUMMARY and spec.gaps is not Gaps.ANY:
+        if not spec.summary and spec.gaps is not Gaps.ANY:
             _find_holes(held, spec, report)
     tables = [table for table in tables_of(resource) if table.name in held.tables]
     for table in tables:

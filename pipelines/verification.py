@@ -174,7 +174,7 @@ class Verification:
         """An entity without any row: a difference if its figures begin before the newest day of the others."""
         entity = catalog.entity(entry, details, self._api.settings)
         extents = self._held.extents(spec).values()
-        if entity is None or spec is CANVAS_SUMMARY or not extents:
+        if entity is None or spec.summary or not extents:
             return
         yesterday = self._calendar.yesterday
         newest = min(max(self._held.day(extent.last) for extent in extents), yesterday)
@@ -245,7 +245,7 @@ class Verification:
         await asyncio.gather(*(self._guarded(spec.resource, one, name, listed=spec.of is not None) for one in work))
 
     def _windows(self, spec: SeriesSpec, extent: Extent, span: Span, days: Days) -> list[Span]:
-        if spec is not CANVAS_SUMMARY:
+        if not spec.summary:
             return windows(span, spec.days_per_request)
         held = days.of(spec.tables[0], tuple(extent.key.values()), span.days())
         # Whether Braze counts the day of `ending_at` is not known: a total may reach into the day after its last.
@@ -271,7 +271,7 @@ class Verification:
 
     def _comparable_days(self, spec: SeriesSpec, span: Span, said: Reread) -> list[date]:
         """The days of an answer that say something: Braze forgets the figures of sends after a while."""
-        if spec is CANVAS_SUMMARY:
+        if spec.summary:
             return [span.first]
         days = [day for day in span.days() if day in said.days]
         if spec.gaps is not Gaps.ANY:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from sources.braze import endpoints
 from sources.braze.catalog import CATALOGS
 from sources.braze.endpoints import Endpoint
-from sources.braze.series import CANVAS_SUMMARY, Part, SeriesSpec
+from sources.braze.series import Part, SeriesSpec
 from sources.braze.windows import ONE_DAY, Span, Unit, local_day, request_parameters
 from tests import wire
 
@@ -62,7 +62,7 @@ def _series(spec: SeriesSpec, part: Part, zone: ZoneInfo) -> Recording:
     window: dict[str, Any] = request_parameters(Span(today - (days - 1) * ONE_DAY, today), spec.unit, zone)
     if by_hour:
         window["unit"] = "hour"
-    if spec is CANVAS_SUMMARY:
+    if spec.summary:
         window["length"] = days
     naming = tuple(name for name in wire.entity_key(spec, {}) if spec.of or name not in BREAKS_DOWN)
     return _of(part.endpoint, naming, {**part.parameters, **window}, ".hour" if by_hour else "")

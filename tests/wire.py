@@ -24,7 +24,7 @@ from sources.braze.client import Client
 from sources.braze.endpoints import Endpoint
 from sources.braze.flatten import Row, Rows
 from sources.braze.model import ALL, Type
-from sources.braze.series import CANVAS_SUMMARY, Part, SeriesSpec, specs
+from sources.braze.series import Part, SeriesSpec, specs
 from sources.braze.tables import RESOURCES, TABLES, tables_of
 from sources.braze.windows import ONE_DAY, Span, Unit
 
@@ -193,7 +193,7 @@ def entity_key(spec: SeriesSpec, fields: dict[str, Any]) -> Row:
 def _span(spec: SeriesSpec, fields: dict[str, Any]) -> Span:
     """The days that the question was put for: one unit more is asked than is needed."""
     end, length = datetime.fromisoformat(fields["ending_at"]).date(), int(fields["length"])
-    days = length // 24 if spec.unit is Unit.HOUR else length if spec is CANVAS_SUMMARY else max(1, length - 1)
+    days = length // 24 if spec.unit is Unit.HOUR else length if spec.summary else max(1, length - 1)
     return Span(end - days * ONE_DAY, end - ONE_DAY)
 
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from sources.braze.catalog import Entity
 from sources.braze.cursors import RECHECK_DAYS, Cursors, entity_hash
-from sources.braze.series import CANVAS_SUMMARY, SUMMARY_DAYS, SeriesSpec, summary_blocks
+from sources.braze.series import SUMMARY_DAYS, SeriesSpec, summary_blocks
 from sources.braze.windows import ONE_DAY, Span, local_day, windows
 
 WORKSPACE_HISTORY = timedelta(days=730)
@@ -82,7 +82,7 @@ class Calendar:
         if self.only:
             left = [Span(max(span.first, self.only.first), min(span.last, self.only.last)) for span in left]
         spans = _union([span for span in (self.needed(entity, cursor), *left) if len(span)])
-        if spec is CANVAS_SUMMARY:
+        if spec.summary:
             blocks = [block for span in spans for block in summary_blocks(span, self.yesterday)]
             return list(dict.fromkeys(blocks))
         floor = None if self.only else self.floor(entity)
@@ -113,7 +113,7 @@ class Calendar:
 def rests(calendar: Calendar, spec: SeriesSpec, entity: Entity, cursors: Cursors) -> bool:
     """Whether `spec` need not be asked for `entity` this run (see `Calendar.rests`)."""
     name = spec.cursor(entity.id, spec.parts[0])
-    behind = SUMMARY_DAYS if spec is CANVAS_SUMMARY else 0
+    behind = SUMMARY_DAYS if spec.summary else 0
     return spec.dormant and calendar.rests(entity, cursors.get(name), cursors.is_quiet(name), behind)
 
 

@@ -15,7 +15,7 @@ from sources.braze.endpoints import Endpoint
 from sources.braze.errors import BadAnswer, InvalidKey, PermissionDenied
 from sources.braze.flatten import Answer, Rows, Series
 from sources.braze.record import Progress
-from sources.braze.series import CANVAS_SUMMARY, Part, SeriesSpec, documented_shape
+from sources.braze.series import Part, SeriesSpec, documented_shape
 from sources.braze.settings import Settings
 from sources.braze.tables import TABLES
 from sources.braze.windows import Span
@@ -99,11 +99,11 @@ class Rereading:
         if self.dry:
             self.planned[part.endpoint.path] += 1
             self.planned_days[part.endpoint.path] += len(span)
-            if spec is CANVAS_SUMMARY:
+            if spec.summary:
                 self._ending_day.plan(self.planned)
             return None
         parameters = spec.parameters(part, entity.parameters, span, self.settings.zone)
-        if spec is CANVAS_SUMMARY:
+        if spec.summary:
             parameters["ending_at"] = await self._ending_day.after(span.last, entity.id)
 
         def read(answer: Answer) -> Series:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import Enum, auto
+from functools import cached_property
 from zoneinfo import ZoneInfo
 
 from sources.braze import endpoints, flatten
@@ -44,7 +45,8 @@ class SeriesSpec:
 
     `of` names the catalog whose entities it is asked for (None: the workspace itself, see `walks.py`).
     `dormant` series may skip entities that the catalog says are at rest. Braze answers zero for days
-    older than `retention_days`; such zeros are ignored.
+    older than `retention_days`; such zeros are ignored. A `summary` answers one total of all days that are asked for:
+    it is asked for fixed blocks of `SUMMARY_DAYS`.
     """
 
     resource: str
@@ -53,6 +55,7 @@ class SeriesSpec:
     unit: Unit = Unit.DAY
     gaps: Gaps = Gaps.NONE
     dormant: bool = False
+    summary: bool = False
     retention_days: int | None = None
     table: str = ""
     keys: tuple[str, ...] = ()
@@ -67,11 +70,11 @@ class SeriesSpec:
     @property
     def moment(self) -> str:
         """The column that says when, in all tables of this series."""
-        if self.parts[0].endpoint is endpoints.CANVAS_DATA_SUMMARY:
+        if self.summary:
             return "start_date"
         return "date" if self.unit is Unit.DAY else "hour"
 
-    @property
+    @cached_property
     def tables(self) -> tuple[Table, ...]:
         """The tables of this series, that of the entity's own figures first."""
         tables = [table for table in tables_of(self.resource) if self.moment in table.key]
@@ -87,7 +90,7 @@ class SeriesSpec:
         query = {**part.parameters, **entity, **request_parameters(span, self.unit, zone)}
         if self.unit is Unit.HOUR:
             query["unit"] = "hour"
-        if part.endpoint is endpoints.CANVAS_DATA_SUMMARY:
+        if self.summary:
             query["length"] = len(span)
         return query
 
@@ -169,6 +172,7 @@ CANVAS_SUMMARY = SeriesSpec(
     ),
     of="canvases",
     dormant=True,
+    summary=True,
 )
 SEGMENT_SERIES = SeriesSpec(
     "segment_series",

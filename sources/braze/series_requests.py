@@ -1,10 +1,9 @@
 """The series of an entity: which days to ask for, the requests, and what their answers say about cursors."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, timedelta
-from typing import Any
 
 from sources.braze import flatten
 from sources.braze.catalog import Entity
@@ -14,16 +13,8 @@ from sources.braze.flatten import Answer, Row, Series
 from sources.braze.parcels import Parcel
 from sources.braze.planning import rests
 from sources.braze.run import Run
-from sources.braze.series import CANVAS_SUMMARY, Gaps, Part, SeriesSpec, documented_shape
+from sources.braze.series import Gaps, Part, SeriesSpec, documented_shape
 from sources.braze.windows import ONE_DAY, Span, local_day
-
-
-@dataclass
-class Answered:
-    """A flattened answer and the parents that it speaks of (see `packing.pack`)."""
-
-    series: Series
-    parents: list[Row]
 
 
 class SeriesAsker:
@@ -59,7 +50,7 @@ class SeriesAsker:
         parts = self._parts()
         run.record.progress[spec.resource].known += len(spans) * len(parts)
         if run.dry:
-            if spec is CANVAS_SUMMARY and spans:
+            if spec.summary and spans:
                 run.ending_day.plan(run.planned)
             for part in parts:
                 run.planned[part.endpoint.path] += len(spans)
@@ -104,7 +95,7 @@ class SeriesAsker:
         if run.stopping or record.given_up(spec.resource):
             return None
         try:
-            answered, absent = await self._complete_answer(span, cursor)
+            series, absent = await self._complete_answer(span, cursor)
         except (InvalidKey, PermissionDenied) as error:
             record.deny(spec.resource, error)
             return None
@@ -124,10 +115,10 @@ class SeriesAsker:
             record.fail_absent(spec.resource, entity.id, absent, spec.parts[0].endpoint)
         elif len(self._parts()) == len(spec.parts):
             record.mend(spec.resource, entity.id, span)
-        self._deliver(span, answered, absent)
-        return None if absent else replace(answered.series, rows={})
+        self._deliver(span, series, absent)
+        return None if absent else replace(series, rows={})
 
-    async def _complete_answer(self, span: Span, cursor: date | None) -> tuple[Answered, Span | None]:
+    async def _complete_answer(self, span: Span, cursor: date | None) -> tuple[Series, Span | None]:
         """The answer for `span`, asked for again once if closed days are missing, and the days still missing then.
 
         Days before the first one of an entity are not missing; but where no gap at all is usual, an answer that begins
@@ -136,18 +127,18 @@ class SeriesAsker:
         calendar = self._run.calendar
         begun = cursor if cursor and cursor >= calendar.floor(self._entity) else None
         late = self._spec.may_begin_late(self._entity.begins)
-        answered = await self._answer(span)
-        absent = self._spec.absent(span, answered.series, calendar.yesterday, begun, late)
-        starts_inside = min(answered.series.days, default=span.first) > span.first
+        series = await self._answer(span)
+        absent = self._spec.absent(span, series, calendar.yesterday, begun, late)
+        starts_inside = min(series.days, default=span.first) > span.first
         begins_late = late and not begun and starts_inside and self._spec.gaps is Gaps.NONE
         standstill = absent and self._run.record.standstills[self._spec.resource].is_general(absent)
         if (absent or begins_late) and not standstill:
-            answered = await self._answer(span)
-            absent = self._spec.absent(span, answered.series, calendar.yesterday, begun, late)
-        return answered, absent
+            series = await self._answer(span)
+            absent = self._spec.absent(span, series, calendar.yesterday, begun, late)
+        return series, absent
 
-    def _deliver(self, span: Span, answered: Answered, absent: Span | None) -> None:
-        calendar, days = self._run.calendar, answered.series.days
+    def _deliver(self, span: Span, series: Series, absent: Span | None) -> None:
+        calendar, days = self._run.calendar, series.days
         first, last = span.first, min(span.last, calendar.yesterday)
         if absent:
             last = absent.first - ONE_DAY
@@ -155,7 +146,7 @@ class SeriesAsker:
             last = first - ONE_DAY
         if days and self._spec.may_begin_late(self._entity.begins):
             first = min(days)
-        parcel = Parcel(plain=answered.series.rows, parents=answered.parents)
+        parcel = Parcel(plain=series.rows, parents=self._parents(series))
         floor = calendar.floor(self._entity)
         for part in self._parts():
             name = self._spec.cursor(self._entity.id, part)
@@ -164,14 +155,17 @@ class SeriesAsker:
                 parcel.reached.append((name, Span(first, last)))
         self._run.post(self._spec.resource, parcel)
 
-    async def _answer(self, span: Span) -> Answered:
-        """The answer(s) for `span`, flattened in the client's worker thread where there is just one."""
+    def _parents(self, series: Series) -> list[Row]:
+        """The keys of the rows that other tables of the series hang below (see `packing.pack`)."""
+        main, *others = self._spec.tables
+        return [{name: row[name] for name in main.key} for row in series.rows.get(main.name, ()) if others]
+
+    async def _answer(self, span: Span) -> Series:
+        """The answer(s) for `span`, flattened and without what Braze does not keep."""
         if len(self._spec.parts) == 1:
-            answered: Answered = await self._ask(self._spec.parts[0], span, self._answered)
-            return answered
+            return self._unexpired(await self._ask(self._spec.parts[0], span))
         answers = await asyncio.gather(
-            *(self._ask(part, span, lambda series: series) for part in self._parts() or self._spec.parts),
-            return_exceptions=True,
+            *(self._ask(part, span) for part in self._parts() or self._spec.parts), return_exceptions=True
         )
         for answer in answers:
             if isinstance(answer, PermissionDenied | InvalidKey):
@@ -181,7 +175,8 @@ class SeriesAsker:
         granted = [answer for answer in answers if isinstance(answer, Series)]
         if not granted:
             raise next(answer for answer in answers if isinstance(answer, PermissionDenied | InvalidKey))
-        return self._answered(self._without_denied_history(flatten.joined(self._spec.table, self._spec.keys, granted)))
+        joined = flatten.joined(self._spec.table, self._spec.keys, granted)
+        return self._unexpired(self._without_denied_history(joined))
 
     def _without_denied_history(self, series: Series) -> Series:
         """`series` without the days of which the warehouse has rows that also hold what is denied by now."""
@@ -196,33 +191,30 @@ class SeriesAsker:
         day: date = row["date"] if "date" in row else local_day(row["hour"], self._run.settings.zone)
         return day
 
-    async def _ask(self, part: Part, span: Span, conclude: Callable[[Series], Any]) -> Any:
+    async def _ask(self, part: Part, span: Span) -> Series:
         entity, zone = self._entity, self._run.settings.zone
 
-        def read(answer: Answer) -> Any:
+        def read(answer: Answer) -> Series:
             with documented_shape(part.endpoint, entity.id):
-                return conclude(part.flatten(answer, entity.key, span, zone))
+                return part.flatten(answer, entity.key, span, zone)
 
         parameters = self._spec.parameters(part, entity.parameters, span, zone)
-        if self._spec is CANVAS_SUMMARY:
+        if self._spec.summary:
             parameters["ending_at"] = await self._run.ending_day.after(span.last, entity.id)
         try:
-            return await self._run.get(part.endpoint, parameters, then=read, lane=self._lane)
+            series: Series = await self._run.get(part.endpoint, parameters, then=read, lane=self._lane)
+            return series
         finally:
             self._run.record.progress[self._spec.resource].done += 1
 
-    def _answered(self, series: Series) -> Answered:
-        if self._spec.retention_days:
-            kept_since = self._run.calendar.today - timedelta(days=self._spec.retention_days)
-            series = flatten.without_expired(series, kept_since)
-            if series.last_active is None and self._cursor():
-                series = Series({})  # what was loaded has expired since, or nothing has happened yet
-        if self._spec is CANVAS_SUMMARY:
-            keys = ("canvas_id", "start_date", "end_date")
-            parents = [{name: row[name] for name in keys} for row in series.rows["canvas_summary"]]
-        else:
-            parents = [{**self._entity.key, "date": day} for day in series.days]
-        return Answered(series, parents)
+    def _unexpired(self, series: Series) -> Series:
+        if not self._spec.retention_days:
+            return series
+        kept_since = self._run.calendar.today - timedelta(days=self._spec.retention_days)
+        series = flatten.without_expired(series, kept_since)
+        if series.last_active is None and self._cursor():
+            return Series({})  # what was loaded has expired since, or nothing has happened yet
+        return series
 
 
 def _late_beginnings(
