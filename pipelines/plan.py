@@ -1,36 +1,31 @@
 """`--plan`: what a run would ask, before it asks."""
 
-from collections import Counter
 from collections.abc import Sequence
 from math import ceil
 
 from rich.table import Table
 
 from pipelines.terminal import stdout
-from sources.braze import endpoints
-from sources.braze.endpoints import Bucket, Endpoint
+from sources.braze.counted_client import CountedClient
+from sources.braze.endpoints import Bucket
 from sources.braze.settings import Settings
 
 HEADER = ("endpoint", "requests", "days", "time at the rate limit")
 
 
-def planned_rows(
-    planned: Counter[str], planned_days: Counter[str], settings: Settings
-) -> list[tuple[str, str, str, str]]:
-    """What would be asked, as text under `HEADER`: a row per endpoint (by path), the last one for all together.
+def planned_rows(api: CountedClient, settings: Settings) -> list[tuple[str, str, str, str]]:
+    """What `api` has counted, as text under `HEADER`: a row per endpoint (by path), the last one for all together.
 
-    `planned` are requests and `planned_days` the days they cover, both by path; the time is what the rate limits take.
+    The time is what the rate limits take.
     """
-    by_path = {value.path: value for value in vars(endpoints).values() if isinstance(value, Endpoint)}
     rows = []
     per_bucket: dict[Bucket, int] = {}
-    for path, count in sorted(planned.items()):
-        bucket = by_path[path].bucket
+    for endpoint, count in sorted(api.requests.items(), key=lambda item: item[0].path):
+        bucket, days = endpoint.bucket, api.days[endpoint]
         per_bucket[bucket] = per_bucket.get(bucket, 0) + count
-        days = planned_days.get(path)
-        rows.append((path, f"{count:,}", f"{days:,}" if days else "", _duration(bucket, count, settings)))
+        rows.append((endpoint.path, f"{count:,}", f"{days:,}" if days else "", _duration(bucket, count, settings)))
     slowest = max((_seconds(bucket, count, settings) for bucket, count in per_bucket.items()), default=0)
-    return [*rows, ("all", f"{planned.total():,}", "", _text(slowest))]
+    return [*rows, ("all", f"{api.requests.total():,}", "", _text(slowest))]
 
 
 def print_plan(rows: Sequence[Sequence[str]]) -> None:

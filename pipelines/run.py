@@ -58,7 +58,7 @@ def _run(job: Job, plan: bool, outcome: Outcome) -> ExitCode:
             if plan:
                 extraction.join()
                 _raise_crash(extraction)
-                outcome.plan = planned_rows(extraction.run.planned, extraction.run.planned_days, settings)
+                outcome.plan = planned_rows(extraction.run.api, settings)
                 print_plan(outcome.plan)
                 return ExitCode.OK
             _load(job, pipeline, extraction, outcome, names)

@@ -47,7 +47,7 @@ class Verification:
     """One comparison, of `count` entities per resource (None: all); `report` is what it finds.
 
     Only closed days are compared, and only if they were closed when they were loaded. With a dry `api` nothing is
-    compared: `api.planned` counts what would be asked.
+    compared: `api.counted` counts what would be asked.
     """
 
     def __init__(self, held: Held, api: Rereading, count: int | None) -> None:

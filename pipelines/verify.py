@@ -39,7 +39,7 @@ def run_verify(job: Job, sample: int | None, output: str, plan: bool = False) ->
         verification = Verification(held, api, sample)
         asyncio.run(_run(verification, api, names, job.log_format))
         if plan:
-            rows = planned_rows(api.planned, api.planned_days, settings)
+            rows = planned_rows(api.counted, settings)
             print_plan(rows)
             if job.summary:
                 append_summary(job.summary, plan_summary(job.command, rows))

@@ -125,7 +125,8 @@ class Nights:
             mended, still_open = failures.settle(now)
             still_open += extraction.failures
             self.open = json.dumps({"open": [failure.to_state() for failure in still_open]})
-        return Night(self.sandbox.log.requests, list(extraction.failures), mended, dict(extraction.run.planned))
+        planned = {endpoint.path: count for endpoint, count in extraction.run.api.requests.items()}
+        return Night(self.sandbox.log.requests, list(extraction.failures), mended, planned)
 
     def _take(self, extraction: Extraction, names: Iterable[str], requests: int | None) -> bool:
         while not extraction.finished:

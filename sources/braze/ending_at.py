@@ -4,39 +4,36 @@ Every other series names its days, so that it can be asked for in a way that hol
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
 from datetime import date
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from sources.braze import flatten
-from sources.braze.endpoints import CANVAS_DATA_SERIES, Endpoint
+from sources.braze.counted_client import CountedClient
+from sources.braze.endpoints import CANVAS_DATA_SERIES
 from sources.braze.errors import InvalidKey, PermissionDenied
 from sources.braze.series import documented_shape
 from sources.braze.windows import ONE_DAY, Span, midnight
-
-Get = Callable[[Endpoint, Mapping[str, Any]], Awaitable[Any]]
 
 
 class EndingDay:
     """Finds out, with the day `today` of a Canvas, whether the day of `ending_at` is among those that an answer holds.
 
-    `get` asks Braze. Canvases are asked one after the other until one of them has answered.
+    Canvases are asked one after the other until one of them has answered.
     """
 
-    def __init__(self, get: Get, zone: ZoneInfo, today: date) -> None:
-        self._get = get
+    def __init__(self, api: CountedClient, zone: ZoneInfo, today: date) -> None:
+        self._api = api
         self._zone = zone
         self._today = today
         self._asking = asyncio.Lock()
         self._counts: bool | None = None
         self._planned = False
 
-    def plan(self, planned: Counter[str]) -> None:
-        """Count the one request that is needed in `planned`, requests by path."""
-        planned[CANVAS_DATA_SERIES.path] += not self._planned
-        self._planned = True
+    def plan(self) -> None:
+        """Count the one request that is needed."""
+        if not self._planned:
+            self._api.plan(CANVAS_DATA_SERIES)
+            self._planned = True
 
     async def after(self, last: date, canvas_id: str) -> str:
         """The `ending_at` of a summary of `canvas_id` whose last day is `last`.
@@ -52,7 +49,7 @@ class EndingDay:
         today = self._today
         parameters = {"canvas_id": canvas_id, "length": 1, "ending_at": midnight(today, self._zone).isoformat()}
         try:
-            answer = await self._get(CANVAS_DATA_SERIES, parameters)
+            answer = await self._api.get(CANVAS_DATA_SERIES, parameters)
         except (PermissionDenied, InvalidKey):
             return False  # the recorded behaviour
         with documented_shape(CANVAS_DATA_SERIES, canvas_id):

@@ -32,8 +32,8 @@ USERS = "users"
 class Extraction:
     """Everything that is asked in one run; the dlt resources in `sources.braze.resources` take its parcels.
 
-    `only` makes it a backfill of that closed range; `dry` walks the catalog and counts what series would be asked
-    (`run.planned`, requests by path) without asking. `now` is the run's clock, `request` whose profiles `users` loads.
+    `only` makes it a backfill of that closed range; `dry` walks the catalog, and counts in `run.api` what series would
+    be asked without asking. `now` is the run's clock, `request` whose profiles `users` loads.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class Extraction:
     async def _users(self, request: ProfileRequest) -> None:
         run = self.run
         for audience in request.audiences:
-            run.planned[audience.endpoint.path] += 1
+            run.api.plan(audience.endpoint)
         if run.dry:
             return
         delivery = Delivery(

@@ -1,6 +1,6 @@
 """What the API says now: entries, details and series as rows in the warehouse's types, to compare with."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -10,6 +10,7 @@ from sources.braze import endpoints, flatten
 from sources.braze.catalog import Catalog, Entity, event_pages, listed, names
 from sources.braze.client import Client
 from sources.braze.comparison import typed
+from sources.braze.counted_client import CountedClient
 from sources.braze.ending_at import EndingDay
 from sources.braze.endpoints import Endpoint
 from sources.braze.errors import BadAnswer, InvalidKey, PermissionDenied
@@ -31,7 +32,7 @@ class Reread:
 
 
 class Rereading:
-    """Asks the API again and counts what it asks (`planned`, requests by path, and `planned_days`).
+    """Asks the API again; `counted` says what.
 
     A `dry` one reads the lists only: details and series are counted and come back as None. All methods raise the
     exceptions of `sources.braze.errors`.
@@ -40,11 +41,10 @@ class Rereading:
     def __init__(self, settings: Settings, client: Client, today: date, dry: bool = False) -> None:
         self.settings = settings
         self.client = client
+        self.counted = CountedClient(client)
         self.dry = dry
-        self.planned: Counter[str] = Counter()
-        self.planned_days: Counter[str] = Counter()
         self.progress: dict[str, Progress] = defaultdict(Progress)
-        self._ending_day = EndingDay(self._get, settings.zone, today)
+        self._ending_day = EndingDay(self.counted, settings.zone, today)
 
     async def entries(self, catalog: Catalog) -> list[Answer]:
         """Everything that the list endpoint of `catalog` lists."""
@@ -52,7 +52,7 @@ class Rereading:
 
     async def events(self) -> list[Answer]:
         """Every custom event, as `GET /events` describes it."""
-        return [entry async for page in event_pages(self._get, self._get_page) for entry in page.entries]
+        return [entry async for page in event_pages(self._get, self.counted.get_page) for entry in page.entries]
 
     async def products(self) -> list[str]:
         """The names of all products."""
@@ -62,7 +62,7 @@ class Rereading:
     async def details(self, catalog: Catalog, entity_id: str) -> Answer | None:
         """The details of one entity."""
         if self.dry:
-            self.planned[catalog.details.path] += 1
+            self.counted.plan(catalog.details)
             return None
         details: Answer = await self._counted(catalog.resource, catalog.details, {catalog.parameter: entity_id})
         return details
@@ -97,10 +97,9 @@ class Rereading:
 
     async def _part(self, spec: SeriesSpec, part: Part, entity: Entity, span: Span) -> Series | None:
         if self.dry:
-            self.planned[part.endpoint.path] += 1
-            self.planned_days[part.endpoint.path] += len(span)
+            self.counted.plan(part.endpoint, days=len(span))
             if spec.summary:
-                self._ending_day.plan(self.planned)
+                self._ending_day.plan()
             return None
         parameters = spec.parameters(part, entity.parameters, span, self.settings.zone)
         if spec.summary:
@@ -122,17 +121,12 @@ class Rereading:
             progress.done += 1
 
     async def _get(self, endpoint: Endpoint, parameters: Mapping[str, Any], **options: Any) -> Any:
-        self.planned[endpoint.path] += 1
         try:
-            return await self.client.get(endpoint, parameters, **options)
+            return await self.counted.get(endpoint, parameters, **options)
         except InvalidKey as error:
             if not self.client.traffic.succeeded:
                 raise
             raise PermissionDenied(endpoint, 401, error.detail) from None
-
-    async def _get_page(self, endpoint: Endpoint, parameters: Mapping[str, Any]) -> Any:
-        self.planned[endpoint.path] += 1
-        return await self.client.get_page(endpoint, parameters)
 
 
 def _unasked(spec: SeriesSpec, rows: Rows) -> frozenset[str]:

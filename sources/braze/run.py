@@ -1,14 +1,11 @@
 """What the parts of one run share."""
 
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from sources.braze.client import Client
+from sources.braze.counted_client import CountedClient
 from sources.braze.cursors import Cursors
 from sources.braze.ending_at import EndingDay
-from sources.braze.endpoints import Endpoint
 from sources.braze.outbox import Outbox
 from sources.braze.packing import Known
 from sources.braze.parcels import Parcel
@@ -21,8 +18,8 @@ from sources.braze.settings import Settings
 class Run:
     """One run: its settings, clock and client, where rows go, and what happened.
 
-    With `dry` nothing is posted, and series are counted in `planned` (requests by path) and `planned_days` instead of
-    asked for. `stopping` says that nothing more is to be asked.
+    `api` asks through the client. With `dry` nothing is posted, and series are counted there instead of asked for.
+    `stopping` says that nothing more is to be asked.
     """
 
     settings: Settings
@@ -32,25 +29,15 @@ class Run:
     dry: bool = False
     cursors: dict[str, Cursors] = field(default_factory=dict)
     known: Known = field(default_factory=Known)
+    api: CountedClient = field(init=False)
     outbox: Outbox = field(init=False)
     ending_day: EndingDay = field(init=False)
-    planned: Counter[str] = field(default_factory=Counter)
-    planned_days: Counter[str] = field(default_factory=Counter)
     stopping: bool = False
 
     def __post_init__(self) -> None:
+        self.api = CountedClient(self.client)
         self.outbox = Outbox(self.known)
-        self.ending_day = EndingDay(self.get, self.settings.zone, self.calendar.today)
-
-    async def get(self, endpoint: Endpoint, parameters: Mapping[str, Any], **options: Any) -> Any:
-        """`Client.get`, counted."""
-        self.planned[endpoint.path] += 1
-        return await self.client.get(endpoint, parameters, **options)
-
-    async def get_page(self, endpoint: Endpoint, parameters: Mapping[str, Any]) -> Any:
-        """`Client.get_page`, counted."""
-        self.planned[endpoint.path] += 1
-        return await self.client.get_page(endpoint, parameters)
+        self.ending_day = EndingDay(self.api, self.settings.zone, self.calendar.today)
 
     def post(self, resource: str, parcel: Parcel) -> None:
         """Leave a parcel for the warehouse."""

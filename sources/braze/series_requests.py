@@ -51,10 +51,9 @@ class SeriesAsker:
         run.record.progress[spec.resource].known += len(spans) * len(parts)
         if run.dry:
             if spec.summary and spans:
-                run.ending_day.plan(run.planned)
+                run.ending_day.plan()
             for part in parts:
-                run.planned[part.endpoint.path] += len(spans)
-                run.planned_days[part.endpoint.path] += sum(len(span) for span in spans)
+                run.api.plan(part.endpoint, len(spans), sum(len(span) for span in spans))
             return
         results = await asyncio.gather(*(self._request(span, cursor) for span in spans))
         self._conclude(spans, results)
@@ -202,7 +201,7 @@ class SeriesAsker:
         if self._spec.summary:
             parameters["ending_at"] = await self._run.ending_day.after(span.last, entity.id)
         try:
-            series: Series = await self._run.get(part.endpoint, parameters, then=read, lane=self._lane)
+            series: Series = await self._run.api.get(part.endpoint, parameters, then=read, lane=self._lane)
             return series
         finally:
             self._run.record.progress[self._spec.resource].done += 1

@@ -71,7 +71,7 @@ class Walks:
         lanes = asyncio.Semaphore(4 * self._run.settings.concurrency)
         present: set[str] = set()
         async with _tasks() as entities:
-            async for page in listed(self._run.get, catalog):
+            async for page in listed(self._run.api.get, catalog):
                 present.update(entry["id"] for entry in page)
                 for entry in page:
                     await lanes.acquire()
@@ -123,7 +123,7 @@ class Walks:
             raise Stopped
         record.progress[catalog.resource].known += 1
         try:
-            details: Answer = await self._run.get(catalog.details, {catalog.parameter: entry["id"]}, lane=lane)
+            details: Answer = await self._run.api.get(catalog.details, {catalog.parameter: entry["id"]}, lane=lane)
             return details
         except PermissionDenied as error:
             record.deny(catalog.resource, error)
@@ -135,7 +135,7 @@ class Walks:
 
     async def _events(self) -> None:
         async with _tasks() as tasks:
-            async for page in event_pages(self._run.get, self._run.get_page):
+            async for page in event_pages(self._run.api.get, self._run.api.get_page):
                 if "events" in self._selected:
                     self._post_events(page)
                 for entry in page.entries if "event_series" in self._selected else ():
@@ -162,7 +162,7 @@ class Walks:
         wanted = self._run.settings.products
         async with _tasks() as tasks:
             tasks.create_task(self._purchase_series(ALL))
-            async for page in names(self._run.get, endpoints.PURCHASES_PRODUCT_LIST, "products", None):
+            async for page in names(self._run.api.get, endpoints.PURCHASES_PRODUCT_LIST, "products", None):
                 rows = [{"product": product, "synced_at": self._run.calendar.now} for product in page]
                 self._run.post("purchases", Parcel(plain={"products": rows}))
                 for product in page:
