@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from sources.braze import braze, endpoints, flatten
-from sources.braze.catalog import CATALOGS, listed, names
+from sources.braze.catalog import CATALOGS
 from sources.braze.client import Client
 from sources.braze.errors import (
     BrazeError,
@@ -22,6 +22,7 @@ from sources.braze.errors import (
     PermissionDenied,
     UnknownEntity,
 )
+from sources.braze.listings import listed, names
 from sources.braze.tables import TABLES
 from tests import wire
 

@@ -1,23 +1,16 @@
-"""What a workspace holds: the lists and details that everything else is asked by.
+"""What a workspace holds: the kinds of entities that have a list and details, and the entities series are asked for."""
 
-A `Catalog` declares one kind of entity; `entities` pages through its list. Lists are paged from 0, archived entities
-included; entries may shift between pages while the workspace changes, so each id counts once.
-"""
-
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
 from sources.braze import endpoints, flatten
 from sources.braze.endpoints import Endpoint
-from sources.braze.errors import BadAnswer, BrazeError, InvalidKey, NotAvailable, PermissionDenied
 from sources.braze.flatten import Answer, Row, Rows
 from sources.braze.model import ALL
 from sources.braze.settings import Settings
 from sources.braze.windows import local_day
-
-Get = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -139,84 +132,3 @@ CARDS = Catalog(
     skip=lambda listed, details: bool(details.get("draft")) and not details.get("publish_at"),
 )
 CATALOGS = (CAMPAIGNS, CANVASES, SEGMENTS, CARDS)
-
-
-def entries(answer: Answer, items: str, endpoint: Endpoint) -> list[Any]:
-    """What `answer` lists under `items`. Raises `BadAnswer` if it has no list: that is no empty workspace."""
-    found = answer.get(items)
-    if not isinstance(found, list):
-        raise BadAnswer(endpoint, "", 200, f"it holds no list of {items}")
-    return found
-
-
-def named(found: Iterable[Any], name: str) -> list[Answer]:
-    """The objects among `found` that have a `name`, as text, the last one of each."""
-    objects = [{**entry, name: str(entry[name])} for entry in found if isinstance(entry, Mapping) and entry.get(name)]
-    return list({entry[name]: entry for entry in objects}.values())
-
-
-async def listed(get: Get, catalog: Catalog) -> AsyncIterator[list[Answer]]:
-    """The entries of a list endpoint, page by page, each id once."""
-    seen: set[str] = set()
-    page = 0
-    while True:
-        answer = await get(catalog.listing, {"page": page, **catalog.list_parameters})
-        found = entries(answer, catalog.items, catalog.listing)
-        fresh = [entry for entry in named(found, "id") if entry["id"] not in seen]
-        seen.update(entry["id"] for entry in fresh)
-        if fresh:
-            yield fresh
-        if len(found) < catalog.page_size or not fresh:
-            return
-        page += 1
-
-
-async def names(get: Get, endpoint: Endpoint, items: str, page_size: int | None) -> AsyncIterator[list[str]]:
-    """The bare names that `events/list` and `purchases/product_list` give, page by page, each once.
-
-    With `page_size` None (undocumented) only a page without anything new is the last.
-    """
-    seen: set[str] = set()
-    page = 0
-    while True:
-        answer = await get(endpoint, {"page": page})
-        found = entries(answer, items, endpoint)
-        fresh = [name for name in flatten.words(found) if name not in seen]
-        seen.update(fresh)
-        if fresh:
-            yield fresh
-        if not fresh or (page_size and len(found) < page_size):
-            return
-        page += 1
-
-
-@dataclass(frozen=True)
-class EventPage:
-    """Some custom events; bare names, without anything else known of them, if `denial` is set."""
-
-    entries: list[Answer]
-    denial: BrazeError | None = None
-
-
-async def event_pages(get: Get, get_page: Get) -> AsyncIterator[EventPage]:
-    """Pages of `GET /events`, each event once: pages shift while events are added.
-
-    Keys made before that endpoint existed fall back to the names of `events/list`.
-    """
-    seen: set[str] = set()
-    cursors: set[str | None] = {None}
-    cursor: str | None = None
-    try:
-        while True:
-            answer, cursor = await get_page(endpoints.EVENTS, {"cursor": cursor})
-            found = named(entries(answer, "events", endpoints.EVENTS), "name")
-            fresh = [entry for entry in found if entry["name"] not in seen]
-            seen.update(entry["name"] for entry in fresh)
-            if fresh:
-                yield EventPage(fresh)
-            if cursor in cursors:
-                return
-            cursors.add(cursor)
-    except (PermissionDenied, NotAvailable, InvalidKey) as error:
-        async for bare in names(get, endpoints.EVENTS_LIST, "events", 250):
-            yield EventPage([{"name": name} for name in bare if name not in seen], error)

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 from sources.braze import endpoints, flatten
-from sources.braze.catalog import Catalog, Entity, event_pages, listed, names
+from sources.braze.catalog import Catalog, Entity
 from sources.braze.client import Client
 from sources.braze.comparison import typed
 from sources.braze.counted_client import CountedClient
@@ -15,6 +15,7 @@ from sources.braze.ending_at import EndingDay
 from sources.braze.endpoints import Endpoint
 from sources.braze.errors import BadAnswer, InvalidKey, PermissionDenied
 from sources.braze.flatten import Answer, Rows, Series
+from sources.braze.listings import event_pages, listed, names
 from sources.braze.record import Progress
 from sources.braze.series import Part, SeriesSpec, documented_shape
 from sources.braze.settings import Settings

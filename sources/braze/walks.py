@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sources.braze import endpoints, flatten
-from sources.braze.catalog import CATALOGS, Catalog, Entity, EventPage, entity_named, event_pages, listed, names
+from sources.braze.catalog import CATALOGS, Catalog, Entity, entity_named
 from sources.braze.errors import BrazeError, PermissionDenied, Stopped
 from sources.braze.flatten import Answer, Rows
+from sources.braze.listings import EventPage, event_pages, listed, names
 from sources.braze.model import ALL
 from sources.braze.parcels import Parcel
 from sources.braze.run import Run
