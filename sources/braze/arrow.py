@@ -18,7 +18,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sources.braze.flatten import Row
+from sources.braze.flatten import Row, instant
 from sources.braze.model import TOMBSTONE, Table, Type
 
 ARROW_TYPES: dict[Type, pa.DataType] = {
@@ -232,8 +232,7 @@ def _instant(value: Any) -> datetime | None:
         return value
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not the text of a timestamp")
-    parsed = datetime.fromisoformat(value.replace(" UTC", "Z").replace(" +", "+").strip())
-    return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    return instant(value, UTC).astimezone(UTC)
 
 
 def _date(value: Any) -> date | None:

@@ -8,7 +8,7 @@ their name and become columns, unknown channels are rows like any other, keys th
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from itertools import chain
 from typing import Any
@@ -77,7 +77,7 @@ def _statistics(keys: tuple[str, ...]) -> tuple[_Columns, dict[str, tuple[str, i
     return columns, {key: click_key(key) for key in keys if key not in named}
 
 
-def instant(value: str, zone: ZoneInfo) -> datetime:
+def instant(value: str, zone: tzinfo) -> datetime:
     """Parse a timestamp as Braze writes them (`…Z`, `… UTC`, `… +0000`); without an offset it is in `zone`."""
     parsed = datetime.fromisoformat(value.replace(" UTC", "Z").replace(" +", "+").strip())
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=zone)

@@ -1,4 +1,4 @@
-"""Rules for personal data: which profile fields are hashed and which are dropped, as SQL over DuckDB.
+"""Rules for personal data: which profile fields are hashed and which are dropped.
 
 A rule names a field by its path in Braze's profile: `email`, `devices.idfa`, `custom_attributes.phone`.
 `hash` puts the HMAC-SHA-256 of the value's text under `pii_key`, in hexadecimal, in its place: the same value
@@ -13,13 +13,8 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
 
-import duckdb
-
 from sources.braze.errors import ConfigurationError
 from sources.braze.profile_tables import CUSTOM_ATTRIBUTES, PROFILE_LISTS, USERS
-
-_BLOCK = 64
-"""Block size of SHA-256 in bytes, to which HMAC pads its key."""
 
 
 class Action(StrEnum):
@@ -121,17 +116,3 @@ _CONTAINERS = frozenset(
     | {f"{rows.field}.{part}" for rows in PROFILE_LISTS for part in (rows.inner, rows.entries) if part}
     | {path.rpartition(".")[0] for path in _nested_paths() if path.count(".") > 1}
 )
-
-
-def install_hmac(connection: duckdb.DuckDBPyConnection, key: bytes) -> None:
-    """Give the connection `pii_hash(text)`: HMAC-SHA-256 in hexadecimal, null for null.
-
-    The padded key goes in as session variables, so that it stands in no statement and in no error message.
-    """
-    padded = (hashlib.sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
-    for name, pad in (("pii_inner", 0x36), ("pii_outer", 0x5C)):
-        connection.execute(f"SET VARIABLE {name} = $1::BLOB", [bytes(byte ^ pad for byte in padded)])
-    connection.execute(
-        "CREATE OR REPLACE TEMP MACRO pii_hash(value) AS"
-        " sha256(getvariable('pii_outer') || unhex(sha256(getvariable('pii_inner') || encode(value))))"
-    )

@@ -95,7 +95,7 @@ MACROS = (
     "CREATE OR REPLACE TEMP MACRO as_double(value) AS"
     " CASE WHEN isfinite(try_cast(value AS DOUBLE)) THEN try_cast(value AS DOUBLE) END",
 )
-"""What a connection must run before the statements below; `pii.install_hmac` as well where a rule hashes."""
+"""What a connection must run before the statements below; `install_hmac` as well where a rule hashes."""
 
 TEXT_MACROS = (
     "CREATE OR REPLACE TEMP MACRO as_text(value) AS nullif(value, '')",

@@ -20,8 +20,9 @@ import pyarrow.compute as pc
 
 from sources.braze import profile_sql as sql
 from sources.braze.arrow import arrow_schema
+from sources.braze.duckdb_hmac import install_hmac
 from sources.braze.model import Table
-from sources.braze.pii import PiiRules, install_hmac
+from sources.braze.pii import PiiRules
 from sources.braze.private_files import private_folder
 from sources.braze.profile_files import CorruptFileError, blocks
 from sources.braze.profile_tables import CUSTOM_ATTRIBUTES, PROFILE_LISTS, USER_CUSTOM_ATTRIBUTES, USERS
