@@ -50,7 +50,7 @@ class Answer:
     crash: Exception | None = None
 
 
-class Failure(Exception):
+class FailedAttempt(Exception):
     """An attempt that brought no usable answer.
 
     `status` is None if there was no answer; `sent` is False if the request surely never left; `again` says
@@ -98,12 +98,12 @@ def shown(question: Question, words: object) -> str:
 
 
 def problem(question: Question, answer: Answer, anything_succeeded: bool) -> Exception | None:
-    """Return what an answer other than 429 stands for, an error or a `Failure`; None if it is usable."""
+    """Return what an answer other than 429 stands for, an error or a `FailedAttempt`; None if it is usable."""
     endpoint, status = question.endpoint, answer.status
     if is_success(status):
         if answer.payload is not None:
             return None
-        return Failure("the answer is not a JSON object", status=status, again=not endpoint.starts_job)
+        return FailedAttempt("the answer is not a JSON object", status=status, again=not endpoint.starts_job)
     said = detail(question, answer)
     match status:
         case HTTPStatus.BAD_REQUEST:
@@ -116,22 +116,22 @@ def problem(question: Question, answer: Answer, anything_succeeded: bool) -> Exc
             return NotAvailable(endpoint, said)
         case _ if 300 <= status < 400:
             host = urlsplit(answer.headers.get("Location", "")).hostname or "another path"
-            return Failure(f"a redirect to {host} ({status})", status=status, again=False)
+            return FailedAttempt(f"a redirect to {host} ({status})", status=status, again=False)
     again = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT
-    return Failure(f"{status}: {said}", status=status, again=again)
+    return FailedAttempt(f"{status}: {said}", status=status, again=again)
 
 
-def network_failure(question: Question, error: requests.RequestException) -> Failure:
+def network_failure(question: Question, error: requests.RequestException) -> FailedAttempt:
     """Return what a network error means for the attempt.
 
     A job may have been started although its answer was lost, so its request must not be repeated.
     """
     said = shown(question, _cause(error))
     if _never_sent(error):
-        return Failure(said, sent=False)
+        return FailedAttempt(said, sent=False)
     if question.endpoint.starts_job:
-        return Failure(f"{said}; Braze may have started the job all the same", again=False)
-    return Failure(said)
+        return FailedAttempt(f"{said}; Braze may have started the job all the same", again=False)
+    return FailedAttempt(said)
 
 
 def _never_sent(error: requests.RequestException) -> bool:

@@ -25,7 +25,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_ran
 
 from sources.braze.answers import (
     Answer,
-    Failure,
+    FailedAttempt,
     Json,
     Question,
     detail,
@@ -199,7 +199,7 @@ class Client:
 
     async def _call(self, call: _Call) -> Any:
         attempts = AsyncRetrying(
-            retry=retry_if_exception(lambda error: isinstance(error, Failure) and error.again),
+            retry=retry_if_exception(lambda error: isinstance(error, FailedAttempt) and error.again),
             stop=self._is_enough,
             wait=self._pause,
             before_sleep=self._count_retry,
@@ -208,7 +208,7 @@ class Client:
         )
         try:
             return await attempts(self._attempt, call)
-        except Failure as failure:
+        except FailedAttempt as failure:
             raise self._given_up(call.question, failure) from None
 
     def _is_enough(self, state: RetryCallState) -> bool:
@@ -218,12 +218,12 @@ class Client:
         if self._at_first_contact(state):
             return self._backoff * state.attempt_number
         failure = _failure(state)
-        asked_for = failure.retry_after if isinstance(failure, Failure) else 0.0
+        asked_for = failure.retry_after if isinstance(failure, FailedAttempt) else 0.0
         return max(asked_for, wait_random_exponential(multiplier=self._backoff, max=LONGEST_PAUSE)(state))
 
     def _at_first_contact(self, state: RetryCallState) -> bool:
         failure = _failure(state)
-        return not self._answered and isinstance(failure, Failure) and not failure.sent
+        return not self._answered and isinstance(failure, FailedAttempt) and not failure.sent
 
     async def _sleep_aside(self, lane: asyncio.Semaphore | None, seconds: float) -> None:
         async with aside(lane):
@@ -235,7 +235,7 @@ class Client:
     def _count_retry(self, _: RetryCallState) -> None:
         self.traffic.retries += 1
 
-    def _given_up(self, question: Question, failure: Failure) -> BrazeError:
+    def _given_up(self, question: Question, failure: FailedAttempt) -> BrazeError:
         if not failure.sent and not self._answered:
             return Unreachable(self._host, question.endpoint, failure.detail)
         return BadAnswer(question.endpoint, question.subject, failure.status, failure.detail)
@@ -248,7 +248,7 @@ class Client:
             if answer.status != HTTPStatus.TOO_MANY_REQUESTS:
                 return self._result(call.question, answer)
         said = f"refused {REFUSALS} times in a row (429: {detail(call.question, answer)})"
-        raise Failure(said, status=answer.status, again=False)
+        raise FailedAttempt(said, status=answer.status, again=False)
 
     async def _send(self, call: _Call) -> Answer:
         """Send an admitted request once and tell the rate limits about it."""
@@ -327,7 +327,7 @@ class Client:
         error = problem(question, answer, anything_succeeded=self.traffic.succeeded > 0)
         if isinstance(error, PermissionDenied | InvalidKey):
             self._denied[question.endpoint] = error
-        if isinstance(error, Failure):
+        if isinstance(error, FailedAttempt):
             error.retry_after = min(self._limits.retry_after(answer.headers), LONGEST_RETRY_AFTER)
         if error:
             raise error
