@@ -135,13 +135,7 @@ class Nights:
                     plain = pack(parcel.plain, parcel.parents, extraction.run.known)
                     for table, rows in (*parcel.tables.items(), *plain.items()):
                         self._merge(table, rows.to_pylist())
-                    cursors = extraction.run.cursors.setdefault(name, Cursors())
-                    for entity, first in parcel.started:
-                        cursors.start(entity, first)
-                    for entity, span in parcel.reached:
-                        cursors.advance(entity, span)
-                    for entity, quiet in parcel.quiet:
-                        cursors.mark_quiet(entity, quiet)
+                    parcel.move(extraction.run.cursors.setdefault(name, Cursors()))
                     if requests is not None and len(self.sandbox.log.requests) >= requests:
                         extraction.stop()
                         extraction.join()

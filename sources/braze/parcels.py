@@ -6,6 +6,7 @@ from datetime import date
 
 import pyarrow as pa
 
+from sources.braze.cursors import Cursors
 from sources.braze.flatten import Row, Rows
 from sources.braze.model import Table
 from sources.braze.packing import Known, pack
@@ -50,6 +51,16 @@ class Parcel:
         for name, rows in later.plain.items():
             self.plain.setdefault(name, []).extend(rows)
         self.parents += later.parents
+
+    def move(self, cursors: Cursors) -> bool:
+        """Move the cursors of the resource by what came back, and say whether it says anything of them."""
+        for entity, first in self.started:
+            cursors.start(entity, first)
+        for entity, span in self.reached:
+            cursors.advance(entity, span)
+        for entity, quiet in self.quiet:
+            cursors.mark_quiet(entity, quiet)
+        return bool(self.reached or self.quiet)
 
     def pack(self, known: Known) -> None:
         """Turn plain rows into Arrow tables."""

@@ -44,13 +44,7 @@ class Writer:
 
     def add(self, parcel: Parcel) -> Iterator[DataItemWithMeta]:
         """Take a parcel, and yield items if there is enough for them."""
-        for entity, first in parcel.started:
-            self._cursors.start(entity, first)
-        for entity, span in parcel.reached:
-            self._cursors.advance(entity, span)
-        for entity, quiet in parcel.quiet:
-            self._cursors.mark_quiet(entity, quiet)
-        self._moved = self._moved or bool(parcel.reached or parcel.quiet)
+        self._moved |= parcel.move(self._cursors)
         self.unfinished = parcel.more
         self._shapes |= parcel.shapes
         self._chunk.loads(parcel)
