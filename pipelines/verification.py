@@ -22,11 +22,11 @@ from sources.braze.comparison import (
     sampled,
     typed,
 )
-from sources.braze.errors import BrazeError, ConfigurationError, InvalidKey, UnknownEntity
+from sources.braze.errors import BrazeError, ConfigurationError, InvalidKey, UnknownEntity, documented_shape
 from sources.braze.flatten import Answer, Row, Rows
 from sources.braze.model import ALL
 from sources.braze.rereading import Reread, Rereading
-from sources.braze.series import CANVAS_SERIES, CANVAS_SUMMARY, SUMMARY_DAYS, Gaps, SeriesSpec, documented_shape
+from sources.braze.series import CANVAS_SERIES, CANVAS_SUMMARY, SUMMARY_DAYS, Gaps, SeriesSpec
 from sources.braze.tables import TABLES
 from sources.braze.windows import ONE_DAY, Span, windows
 

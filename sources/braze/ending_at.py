@@ -10,8 +10,7 @@ from zoneinfo import ZoneInfo
 from sources.braze import flatten
 from sources.braze.counted_client import CountedClient
 from sources.braze.endpoints import CANVAS_DATA_SERIES
-from sources.braze.errors import InvalidKey, PermissionDenied
-from sources.braze.series import documented_shape
+from sources.braze.errors import InvalidKey, PermissionDenied, documented_shape
 from sources.braze.windows import ONE_DAY, Span, midnight
 
 

@@ -6,7 +6,8 @@ first.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from sources.braze.endpoints import Endpoint
 
@@ -127,6 +128,16 @@ class ExportRunning(BrazeError):
             status=429,
             detail=detail,
         )
+
+
+@contextmanager
+def documented_shape(endpoint: Endpoint, entity: str) -> Iterator[None]:
+    """Make a `BadAnswer` of what goes wrong in the block because an answer has another shape than it should."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        detail = f"its shape is not the documented one ({type(error).__name__}: {error})"
+        raise BadAnswer(endpoint, entity, 200, detail) from error
 
 
 def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:

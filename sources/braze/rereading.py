@@ -1,26 +1,28 @@
 """What the API says now: entries, details and series as rows in the warehouse's types, to compare with."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
 
 from sources.braze import endpoints, flatten
 from sources.braze.catalog import Catalog, Entity
 from sources.braze.client import Client
 from sources.braze.comparison import typed
 from sources.braze.counted_client import CountedClient
-from sources.braze.ending_at import EndingDay
 from sources.braze.endpoints import Endpoint
-from sources.braze.errors import BadAnswer, InvalidKey, PermissionDenied
+from sources.braze.errors import BadAnswer, InvalidKey, PermissionDenied, documented_shape
 from sources.braze.flatten import Answer, Rows, Series
 from sources.braze.listings import event_pages, listed, names
 from sources.braze.record import Progress
-from sources.braze.series import Part, SeriesSpec, documented_shape
+from sources.braze.series import Part, SeriesSpec
+from sources.braze.series_client import SeriesClient
 from sources.braze.settings import Settings
 from sources.braze.tables import TABLES
 from sources.braze.windows import Span
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Rereading:
         self.counted = CountedClient(client)
         self.dry = dry
         self.progress: dict[str, Progress] = defaultdict(Progress)
-        self._ending_day = EndingDay(self.counted, settings.zone, today)
+        self._series = SeriesClient(self.counted, settings.zone, today)
 
     async def entries(self, catalog: Catalog) -> list[Answer]:
         """Everything that the list endpoint of `catalog` lists."""
@@ -65,7 +67,8 @@ class Rereading:
         if self.dry:
             self.counted.plan(catalog.details)
             return None
-        details: Answer = await self._counted(catalog.resource, catalog.details, {catalog.parameter: entity_id})
+        asked = self.counted.get(catalog.details, {catalog.parameter: entity_id})
+        details: Answer = await self._counted(catalog.resource, catalog.details, asked)
         return details
 
     async def series(self, spec: SeriesSpec, entity: Entity, span: Span) -> Reread | None:
@@ -98,32 +101,25 @@ class Rereading:
 
     async def _part(self, spec: SeriesSpec, part: Part, entity: Entity, span: Span) -> Series | None:
         if self.dry:
-            self.counted.plan(part.endpoint, days=len(span))
-            if spec.summary:
-                self._ending_day.plan()
+            self._series.plan(spec, part, [span])
             return None
-        parameters = spec.parameters(part, entity.parameters, span, self.settings.zone)
-        if spec.summary:
-            parameters["ending_at"] = await self._ending_day.after(span.last, entity.id)
+        return await self._counted(spec.resource, part.endpoint, self._series.ask(spec, part, entity, span))
 
-        def read(answer: Answer) -> Series:
-            with documented_shape(part.endpoint, entity.id):
-                return part.flatten(answer, entity.key, span, self.settings.zone)
-
-        series: Series = await self._counted(spec.resource, part.endpoint, parameters, then=read)
-        return series
-
-    async def _counted(self, resource: str, endpoint: Endpoint, parameters: Mapping[str, Any], **options: Any) -> Any:
+    async def _counted(self, resource: str, endpoint: Endpoint, answer: Awaitable[T]) -> T:
         progress = self.progress[resource]
         progress.known += 1
         try:
-            return await self._get(endpoint, parameters, **options)
+            return await self._granted(endpoint, answer)
         finally:
             progress.done += 1
 
-    async def _get(self, endpoint: Endpoint, parameters: Mapping[str, Any], **options: Any) -> Any:
+    async def _get(self, endpoint: Endpoint, parameters: Mapping[str, Any]) -> Any:
+        return await self._granted(endpoint, self.counted.get(endpoint, parameters))
+
+    async def _granted(self, endpoint: Endpoint, answer: Awaitable[T]) -> T:
+        """Await `answer`; a refused key is about its `endpoint` once others have answered."""
         try:
-            return await self.counted.get(endpoint, parameters, **options)
+            return await answer
         except InvalidKey as error:
             if not self.client.traffic.succeeded:
                 raise

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from sources.braze.client import Client
 from sources.braze.counted_client import CountedClient
 from sources.braze.cursors import Cursors
-from sources.braze.ending_at import EndingDay
 from sources.braze.outbox import Outbox
 from sources.braze.packing import Known
 from sources.braze.parcels import Parcel
 from sources.braze.planning import Calendar
 from sources.braze.record import Record
+from sources.braze.series_client import SeriesClient
 from sources.braze.settings import Settings
 
 
@@ -18,8 +18,8 @@ from sources.braze.settings import Settings
 class Run:
     """One run: its settings, clock and client, where rows go, and what happened.
 
-    `api` asks through the client. With `dry` nothing is posted, and series are counted there instead of asked for.
-    `stopping` says that nothing more is to be asked.
+    `api` and `series` ask through the client. With `dry` nothing is posted, and series are counted in `api` instead of
+    asked for. `stopping` says that nothing more is to be asked.
     """
 
     settings: Settings
@@ -30,14 +30,14 @@ class Run:
     cursors: dict[str, Cursors] = field(default_factory=dict)
     known: Known = field(default_factory=Known)
     api: CountedClient = field(init=False)
+    series: SeriesClient = field(init=False)
     outbox: Outbox = field(init=False)
-    ending_day: EndingDay = field(init=False)
     stopping: bool = False
 
     def __post_init__(self) -> None:
         self.api = CountedClient(self.client)
+        self.series = SeriesClient(self.api, self.settings.zone, self.calendar.today)
         self.outbox = Outbox(self.known)
-        self.ending_day = EndingDay(self.api, self.settings.zone, self.calendar.today)
 
     def post(self, resource: str, parcel: Parcel) -> None:
         """Leave a parcel for the warehouse."""

@@ -1,7 +1,6 @@
 """Every series the API has, as data: which endpoint, how many days a request, how its answer becomes rows."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import Enum, auto
@@ -10,7 +9,6 @@ from zoneinfo import ZoneInfo
 
 from sources.braze import endpoints, flatten
 from sources.braze.endpoints import Endpoint
-from sources.braze.errors import BadAnswer
 from sources.braze.flatten import Answer, Row, Series
 from sources.braze.model import Table
 from sources.braze.tables import tables_of
@@ -113,16 +111,6 @@ class SeriesSpec:
                 return None
             span = Span(max(span.first, min(present, default=span.first)), span.last)
         return missing(span, series.days, through)
-
-
-@contextmanager
-def documented_shape(endpoint: Endpoint, entity: str) -> Iterator[None]:
-    """Make a `BadAnswer` of what goes wrong in the block because an answer has another shape than it should."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        detail = f"its shape is not the documented one ({type(error).__name__}: {error})"
-        raise BadAnswer(endpoint, entity, 200, detail) from error
 
 
 def _flat(table: str, **rename: str) -> Flatten:

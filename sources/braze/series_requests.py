@@ -9,11 +9,11 @@ from sources.braze import flatten
 from sources.braze.catalog import Entity
 from sources.braze.cursors import Cursors
 from sources.braze.errors import BrazeError, InvalidKey, PermissionDenied, Stopped, Unreachable
-from sources.braze.flatten import Answer, Row, Series
+from sources.braze.flatten import Row, Series
 from sources.braze.parcels import Parcel
 from sources.braze.planning import rests
 from sources.braze.run import Run
-from sources.braze.series import Gaps, Part, SeriesSpec, documented_shape
+from sources.braze.series import Gaps, Part, SeriesSpec
 from sources.braze.windows import ONE_DAY, Span, local_day
 
 
@@ -50,10 +50,8 @@ class SeriesAsker:
         parts = self._parts()
         run.record.progress[spec.resource].known += len(spans) * len(parts)
         if run.dry:
-            if spec.summary and spans:
-                run.ending_day.plan()
             for part in parts:
-                run.api.plan(part.endpoint, len(spans), sum(len(span) for span in spans))
+                run.series.plan(spec, part, spans)
             return
         results = await asyncio.gather(*(self._request(span, cursor) for span in spans))
         self._conclude(spans, results)
@@ -191,18 +189,8 @@ class SeriesAsker:
         return day
 
     async def _ask(self, part: Part, span: Span) -> Series:
-        entity, zone = self._entity, self._run.settings.zone
-
-        def read(answer: Answer) -> Series:
-            with documented_shape(part.endpoint, entity.id):
-                return part.flatten(answer, entity.key, span, zone)
-
-        parameters = self._spec.parameters(part, entity.parameters, span, zone)
-        if self._spec.summary:
-            parameters["ending_at"] = await self._run.ending_day.after(span.last, entity.id)
         try:
-            series: Series = await self._run.api.get(part.endpoint, parameters, then=read, lane=self._lane)
-            return series
+            return await self._run.series.ask(self._spec, part, self._entity, span, self._lane)
         finally:
             self._run.record.progress[self._spec.resource].done += 1
 

@@ -8,13 +8,13 @@ from datetime import timedelta
 
 from sources.braze import endpoints, flatten
 from sources.braze.catalog import CATALOGS, Catalog, Entity, entity_named
-from sources.braze.errors import BrazeError, PermissionDenied, Stopped
+from sources.braze.errors import BrazeError, PermissionDenied, Stopped, documented_shape
 from sources.braze.flatten import Answer, Rows
 from sources.braze.listings import EventPage, event_pages, listed, names
 from sources.braze.model import ALL
 from sources.braze.parcels import Parcel
 from sources.braze.run import Run
-from sources.braze.series import SeriesSpec, documented_shape, specs
+from sources.braze.series import SeriesSpec, specs
 from sources.braze.series_requests import SeriesAsker
 from sources.braze.settings import Pair
 
