@@ -14,6 +14,7 @@ from destinations.location import fingerprint
 from destinations.packages import complete
 from destinations.settings import apply_loader_defaults
 from destinations.state import adopt, prune_state
+from tests.warehouses import Warehouse
 
 SCHEMA = pa.schema([pa.field("id", pa.int64(), nullable=False), pa.field("version", pa.int64())])
 
@@ -51,6 +52,13 @@ def night(name: str) -> dlt.Pipeline:
     complete(pipeline)
     pipeline.run(counting())
     return pipeline
+
+
+def delete(warehouse: Warehouse) -> None:
+    if warehouse.name == "duckdb":
+        Path(warehouse.credentials).unlink()
+    else:
+        warehouse.execute("DROP SCHEMA braze CASCADE")
 
 
 def cursor(pipeline: dlt.Pipeline) -> int:
@@ -148,10 +156,7 @@ def test_each_warehouse_has_its_own_cursors_though_they_share_a_working_director
 def test_a_deleted_warehouse_is_loaded_from_the_start(warehouse):
     for _ in range(2):
         night(warehouse.name)
-    if warehouse.name == "duckdb":
-        Path(warehouse.credentials).unlink()
-    else:
-        warehouse.execute("DROP SCHEMA braze CASCADE")
+    delete(warehouse)
     assert cursor(night(warehouse.name)) == 1
     assert warehouse.query(ALL) == rows_of(1)
 
@@ -221,10 +226,7 @@ def test_pending_packages_are_dropped_once_the_warehouse_has_moved_on_without_th
 def test_pending_packages_for_a_deleted_warehouse_are_dropped(warehouse):
     night(warehouse.name)
     killed_night(warehouse.name, "normalized")
-    if warehouse.name == "duckdb":
-        Path(warehouse.credentials).unlink()
-    else:
-        warehouse.execute("DROP SCHEMA braze CASCADE")
+    delete(warehouse)
     assert cursor(night(warehouse.name)) == 1
     assert warehouse.query(ALL) == rows_of(1)
 
