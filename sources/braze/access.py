@@ -5,13 +5,14 @@ exports, whose permission is that of `segments/list`.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
 from sources.braze import endpoints
+from sources.braze.catalog import CATALOGS
 from sources.braze.client import Client
 from sources.braze.endpoints import Endpoint
 from sources.braze.errors import (
@@ -22,36 +23,15 @@ from sources.braze.errors import (
     PermissionDenied,
     Unreachable,
 )
+from sources.braze.series import specs
+from sources.braze.tables import RESOURCES
 
-_PROBES: tuple[tuple[str, Endpoint], ...] = (
-    ("campaigns", endpoints.CAMPAIGNS_LIST),
-    ("campaigns", endpoints.CAMPAIGNS_DETAILS),
-    ("campaign_series", endpoints.CAMPAIGNS_DATA_SERIES),
-    ("sends", endpoints.SENDS_DATA_SERIES),
-    ("canvases", endpoints.CANVAS_LIST),
-    ("canvases", endpoints.CANVAS_DETAILS),
-    ("canvas_series", endpoints.CANVAS_DATA_SERIES),
-    ("canvas_summary", endpoints.CANVAS_DATA_SUMMARY),
-    ("segments", endpoints.SEGMENTS_LIST),
-    ("segments", endpoints.SEGMENTS_DETAILS),
-    ("segment_series", endpoints.SEGMENTS_DATA_SERIES),
-    ("cards", endpoints.FEED_LIST),
-    ("cards", endpoints.FEED_DETAILS),
-    ("card_series", endpoints.FEED_DATA_SERIES),
-    ("kpis", endpoints.KPI_MAU),
-    ("kpis", endpoints.KPI_DAU),
-    ("kpis", endpoints.KPI_NEW_USERS),
-    ("kpis", endpoints.KPI_UNINSTALLS),
-    ("sessions", endpoints.SESSIONS_DATA_SERIES),
-    ("events", endpoints.EVENTS),
-    ("events", endpoints.EVENTS_LIST),
-    ("event_series", endpoints.EVENTS_DATA_SERIES),
-    ("purchases", endpoints.PURCHASES_PRODUCT_LIST),
-    ("purchases", endpoints.PURCHASES_REVENUE_SERIES),
-    ("purchases", endpoints.PURCHASES_QUANTITY_SERIES),
-    ("users", endpoints.USERS_EXPORT_SEGMENT),
-    ("users", endpoints.USERS_EXPORT_IDS),
-)
+_OTHERWISE_LISTED: Mapping[str, tuple[Endpoint, ...]] = {
+    "events": (endpoints.EVENTS, endpoints.EVENTS_LIST),
+    "purchases": (endpoints.PURCHASES_PRODUCT_LIST,),
+    "users": (endpoints.USERS_EXPORT_SEGMENT, endpoints.USERS_EXPORT_IDS),
+}
+"""What a resource asks beside its catalog and its series."""
 _EVENT_NAMES = frozenset({endpoints.EVENTS, endpoints.EVENTS_LIST})
 """Either will do: older keys read events by `events/list`."""
 _DISPENSABLE = frozenset(
@@ -85,14 +65,25 @@ async def endpoint_access(client: Client) -> list[Access]:
 
     Raises `InvalidKey` if all of them refuse the key, `Unreachable` if the host does not answer.
     """
-    answers = await asyncio.gather(*(_probe(client, endpoint) for _, endpoint in _PROBES))
+    probes = [(resource, endpoint) for resource in RESOURCES for endpoint in _asked_by(resource)]
+    answers = await asyncio.gather(*(_probe(client, endpoint) for _, endpoint in probes))
     refused = [error for error in answers if isinstance(error, InvalidKey)]
     if refused and not client.traffic.succeeded and not any(error is None for error in answers):
         raise refused[0]
-    errors = {endpoint: _permission(error) for (_, endpoint), error in zip(_PROBES, answers, strict=True)}
+    errors = {endpoint: _permission(error) for (_, endpoint), error in zip(probes, answers, strict=True)}
     return [
-        Access(resource, endpoint, errors[endpoint], _is_optional(endpoint, errors)) for resource, endpoint in _PROBES
+        Access(resource, endpoint, errors[endpoint], _is_optional(endpoint, errors)) for resource, endpoint in probes
     ]
+
+
+def _asked_by(resource: str) -> Iterator[Endpoint]:
+    """The endpoints of its list, its details, and its series."""
+    for catalog in CATALOGS:
+        if catalog.resource == resource:
+            yield from (catalog.listing, catalog.details)
+    yield from _OTHERWISE_LISTED.get(resource, ())
+    for spec in specs(resource, hourly=False):
+        yield from (part.endpoint for part in spec.parts)
 
 
 async def _probe(client: Client, endpoint: Endpoint) -> BrazeError | None:
