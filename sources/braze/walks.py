@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from sources.braze import endpoints, flatten
 from sources.braze.catalog import CATALOGS, Catalog, Entity, entity_named
+from sources.braze.entity_series import EntitySeries
 from sources.braze.errors import BrazeError, PermissionDenied, Stopped, documented_shape
 from sources.braze.flatten import Answer, Rows
 from sources.braze.listings import EventPage, event_pages, listed, names
@@ -15,7 +16,6 @@ from sources.braze.model import ALL
 from sources.braze.parcels import Parcel
 from sources.braze.run import Run
 from sources.braze.series import SeriesSpec, specs
-from sources.braze.series_requests import SeriesAsker
 from sources.braze.settings import Pair
 
 
@@ -59,7 +59,7 @@ class Walks:
         return specs(resource, self._run.settings.hourly)
 
     async def _series(self, spec: SeriesSpec, entity: Entity, lane: asyncio.Semaphore | None = None) -> None:
-        await SeriesAsker(self._run, spec, entity, lane).ask()
+        await EntitySeries(self._run, spec, entity, lane).ask()
 
     # Catalogs
 

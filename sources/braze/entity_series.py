@@ -1,4 +1,4 @@
-"""The series of an entity: which days to ask for, the requests, and what their answers say about cursors."""
+"""A series of one entity: which days to ask for, the rows to post, and what the answers say about cursors."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ from sources.braze.series import Gaps, Part, SeriesSpec
 from sources.braze.windows import ONE_DAY, Span, local_day
 
 
-class SeriesAsker:
-    """Asks for the series `spec` of one `entity`. `lane` is the place it holds among those asked at a time."""
+class EntitySeries:
+    """The series `spec` of one `entity`. `lane` is the place it holds among those asked at a time."""
 
     def __init__(self, run: Run, spec: SeriesSpec, entity: Entity, lane: asyncio.Semaphore | None = None) -> None:
         self._run = run
