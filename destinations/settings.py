@@ -8,8 +8,8 @@ from dlt.common.configuration.providers import CustomLoaderDocProvider
 from dlt.common.configuration.specs import PluggableRunContext
 from dlt.common.runtime.telemetry import stop_telemetry
 
+from destinations.dlt_validation import remember_type_hints
 from destinations.parquet import write_plain_numbers
-from destinations.validation import remember_type_hints
 
 LOADER_DEFAULTS: dict[str, Any] = {
     # dlt warns of every column whose declared type (JSON) is richer than its Arrow type (string).

@@ -13,7 +13,7 @@ from rich.table import Table
 from pipelines.outcome import Outcome
 from pipelines.terminal import stderr, stdout
 from sources.braze.extraction import Extraction
-from sources.braze.record import Progress as Known
+from sources.braze.record import Progress as ResourceProgress
 from sources.braze.users import Profiles
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ MOST_PLACES = 20
 class Reporter:
     """Shows progress per resource until the block ends: bars on a terminal, lines elsewhere."""
 
-    def __init__(self, progress: Mapping[str, Known], log_format: str) -> None:
+    def __init__(self, progress: Mapping[str, ResourceProgress], log_format: str) -> None:
         self._progress = progress
         self._console = stderr()
         self._bars = self._console.is_terminal and log_format == "text"

@@ -1,3 +1,5 @@
+"""Exports: requested, waited for, fetched, resumed; whatever way Braze delivers them."""
+
 import asyncio
 import functools
 import io

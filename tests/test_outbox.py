@@ -1,3 +1,5 @@
+"""Rows that wait for the warehouse are bounded, whatever packing adds to them."""
+
 import asyncio
 from datetime import date, timedelta
 

@@ -1,3 +1,5 @@
+"""Rules for personal data: the hash is HMAC-SHA-256, and a rule that cannot be meant gets a sentence."""
+
 import hashlib
 import hmac
 

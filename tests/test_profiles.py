@@ -1,3 +1,5 @@
+"""Profiles into tables: where each field lands, what odd ones become, and what a group costs."""
+
 import gzip
 import json
 import zipfile
