@@ -1,4 +1,4 @@
-"""Profiles into tables: where each field lands, what odd ones become, and what a group costs."""
+"""Profiles into tables: where each field lands, what odd ones become, and that they fit into memory."""
 
 import gzip
 import json

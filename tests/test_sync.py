@@ -68,11 +68,9 @@ def pairs(sandbox: Sandbox) -> str:
     return ",".join(f"{campaign}:{send}" for campaign, send in sandbox.workspace.sends)
 
 
-@pytest.fixture(
-    scope="module", params=["duckdb-exclusive", "duckdb-inclusive", "postgres-exclusive", "postgres-inclusive"]
-)
+@pytest.fixture(scope="module", params=["duckdb-exclusive", "postgres-inclusive"])
 def load(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Load]:
-    """Everything there is, in both warehouses and with both readings of `ending_at`."""
+    """Everything there is, in both warehouses and under both readings of `ending_at`."""
     name, reading = request.param.split("-")
     folder = tmp_path_factory.mktemp("sync")
     with pytest.MonkeyPatch.context() as monkeypatch, workspace(ending_at=reading) as sandbox:
