@@ -47,24 +47,26 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # The site
 
 
-@pytest.mark.parametrize(
-    ("spoiled", "says"),
-    [
-        ("[x](howto/nowhere.md)", "howto/nowhere.md"),
-        ("[x](howto/connect.md#nowhere)", "nowhere"),
-        ("[x](reference/tables.md#no_such_table)", "no_such_table"),
-        ("[x](/tutorial.md)", "/tutorial.md"),
-    ],
-)
-def test_a_broken_link_or_anchor_ends_the_build(tmp_path: Path, spoiled: str, says: str) -> None:
+BROKEN = {
+    "howto/nowhere.md": "howto/nowhere.md",
+    "howto/connect.md#nowhere": "#nowhere",
+    "reference/tables.md#no_such_table": "no_such_table",
+    "/tutorial.md": "/tutorial.md",
+}
+"""Links that lead nowhere, and the word by which a warning names each."""
+
+
+def test_broken_links_and_anchors_are_warnings_which_end_the_build(tmp_path: Path) -> None:
     shutil.copytree(DOCS, tmp_path / "docs", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(REPOSITORY / ".dlt", tmp_path / ".dlt")
     shutil.copy(REPOSITORY / "mkdocs.yml", tmp_path)
     index = tmp_path / "docs" / "index.md"
-    index.write_text(index.read_text(encoding="utf-8") + f"\n{spoiled}\n", encoding="utf-8")
+    links = "\n".join(f"[x]({link})" for link in BROKEN)
+    index.write_text(f"{index.read_text(encoding='utf-8')}\n{links}\n", encoding="utf-8")
     built = build(tmp_path, tmp_path / "site")
     assert built.returncode != 0
-    assert says in built.stderr
+    warnings = [line for line in built.stderr.splitlines() if line.startswith("WARNING")]
+    assert [word for word in BROKEN.values() if not any(word in line for line in warnings)] == []
 
 
 class Loads(HTMLParser):
