@@ -33,6 +33,7 @@ ZONES = [
         "America/Havana",  # midnight comes twice
         "Australia/Lord_Howe",  # moves by half an hour
         "Asia/Kathmandu",
+        "Asia/Tehran",  # until 2022 it skipped midnight, at half past an hour of UTC
         "Pacific/Kiritimati",
         "Pacific/Pago_Pago",
     )
@@ -125,6 +126,22 @@ def test_either_reading_answers_every_hour_of_the_days_asked_for(span: Span, zon
         assert 1 <= int(parameters["length"]) <= 100
         wanted = {start for day in window.days() for start in hour_starts(day, zone)}
         assert wanted <= set(answered_hours(parameters, zone, inclusive))
+
+
+@given(spans(30), st.sampled_from(ZONES), st.booleans())
+@example(Span(date(2026, 3, 9), date(2026, 3, 9)), ZoneInfo("Asia/Kathmandu"), False)  # midnight is 18:15 UTC
+@example(Span(date(2026, 10, 30), date(2026, 11, 2)), ZoneInfo("America/St_Johns"), True)  # 25 hours, and half past
+def test_either_reading_answers_every_hour_that_utc_counts(span: Span, zone: ZoneInfo, inclusive: bool) -> None:
+    """Where midnight is no full hour of UTC, the hours of a day that Braze counts by UTC are not those of the zone."""
+    for window in windows(span, days_per_request(100, Unit.HOUR)):
+        parameters = request_parameters(window, Unit.HOUR, zone)
+        assert 1 <= int(parameters["length"]) <= 100
+        ending = datetime.fromisoformat(str(parameters["ending_at"])).astimezone(UTC).replace(minute=0)
+        last = ending if inclusive else ending - timedelta(hours=1)
+        answered = [last - timedelta(hours=hour) for hour in range(int(parameters["length"]))]
+        begin, end = midnight(window.first, zone).timestamp(), midnight(window.last + ONE_DAY, zone).timestamp()
+        wanted = range(ceil(begin / 3600) * 3600, ceil(end / 3600) * 3600, 3600)
+        assert {datetime.fromtimestamp(start, UTC) for start in wanted} <= set(answered)
 
 
 @pytest.mark.parametrize(

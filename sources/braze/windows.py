@@ -71,9 +71,15 @@ def windows(span: Span, per_request: int, floor: date | None = None) -> list[Spa
 
 
 def request_parameters(span: Span, unit: Unit, zone: ZoneInfo) -> dict[str, str | int]:
-    """`length` and `ending_at` that make the answer contain `span`, under both readings of `ending_at`."""
+    """`length` and `ending_at` that make the answer contain `span`, under both readings of `ending_at`.
+
+    Hours end on a full one of UTC: where midnight is none, Braze may count them by the zone's clock or by that of UTC.
+    """
     begin, end = midnight(span.first, zone), midnight(span.last + ONE_DAY, zone)
-    units = len(span) if unit is Unit.DAY else -(-int(end.timestamp() - begin.timestamp()) // 3600)
+    units = len(span)
+    if unit is Unit.HOUR:
+        end += timedelta(seconds=-end.timestamp() % 3600)
+        units = -(-int(end.timestamp() - begin.timestamp()) // 3600)
     return {"length": units + 1, "ending_at": end.isoformat()}
 
 
