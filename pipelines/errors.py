@@ -16,11 +16,13 @@ class RunFailed(Exception):
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Turn what a warehouse or a disk refuses in the block into `RunFailed`."""
+    """Turn what a warehouse or a disk refuses in the block into `RunFailed`; Ctrl-C stays what it is."""
     try:
         yield
     except (PipelineStepFailed, DestinationException) as failure:
-        cause = _cause(failure)
+        *outer, cause = _chain(failure)
+        if any(isinstance(error, KeyboardInterrupt) for error in (*outer, cause)):
+            raise KeyboardInterrupt from None  # dlt makes a failure of any exception
         if not isinstance(failure, PipelineStepFailed) or failure.step in ("load", "sync"):
             raise RunFailed(
                 f"The warehouse did not take the load: {first_line(cause)}. What was loaded before is complete; the"
@@ -34,11 +36,12 @@ def loading() -> Iterator[None]:
         raise
 
 
-def _cause(failure: BaseException) -> BaseException:
-    """The innermost error that led to `failure`."""
-    while inner := failure.__cause__ or failure.__context__:
-        failure = inner
-    return failure
+def _chain(failure: BaseException) -> Iterator[BaseException]:
+    """`failure` and the errors that led to it, the innermost last."""
+    error: BaseException | None = failure
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def first_line(error: BaseException) -> str:

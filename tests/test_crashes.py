@@ -103,6 +103,17 @@ def test_sigterm_does_not_wait_for_the_rate_limit(sandbox: Sandbox, workplace: P
     assert time.monotonic() - started < 20
 
 
+def test_a_second_ctrl_c_ends_the_run_at_once_and_says_no_more(sandbox: Sandbox, workplace: Path) -> None:
+    sandbox.set(latency=1.5)
+    child = Child(command, "sync", "--select", SELECT)
+    child.when(lambda: requests_sent(sandbox) > 5)  # lists and KPIs have been answered, the details are asked for
+    child.signal(signal.SIGINT)
+    time.sleep(0.3)
+    child.signal(signal.SIGINT)
+    assert child.wait(30) == 1, child.log.read_text()
+    assert child.log.read_text().strip() == "Aborted!"
+
+
 @contextmanager
 def gone(postgres_server: str, url: str) -> Iterator[None]:
     """The database lets nobody in and has thrown out those who were."""
