@@ -171,7 +171,11 @@ def test_post_sends_json_and_takes_201() -> None:
         (Reply(400, {"message": "campaign_id is unknown"}), UnknownEntity, "campaign_id c1"),
         (Reply(401, {"message": f"Invalid API key: {KEY}"}), InvalidKey, "`endpoint`"),
         (Reply(403, {"message": "Access Denied"}), PermissionDenied, "campaigns.details"),
-        (Reply(404, {"message": "Invalid URL"}), NotAvailable, "campaigns/details"),
+        (
+            Reply(404, {"message": "Not found"}),
+            NotAvailable,
+            "no campaigns/details for campaign_id c1 (404: Not found)",
+        ),
         (Reply(418, {"message": "I am a teapot"}), BadAnswer, "418: I am a teapot"),
     ],
 )

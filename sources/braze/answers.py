@@ -113,7 +113,7 @@ def problem(question: Question, answer: Answer, anything_succeeded: bool) -> Exc
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
             return PermissionDenied(endpoint, status, said)
         case HTTPStatus.NOT_FOUND:
-            return NotAvailable(endpoint, said)
+            return NotAvailable(endpoint, question.subject, said)
         case _ if 300 <= status < 400:
             host = urlsplit(answer.headers.get("Location", "")).hostname or "another path"
             return FailedAttempt(f"a redirect to {host} ({status})", status=status, again=False)

@@ -82,11 +82,13 @@ class PermissionDenied(BrazeError):
 
 
 class NotAvailable(BrazeError):
-    """404: this workspace does not have the endpoint."""
+    """404: this workspace does not have the endpoint, or not the entity that `subject` names."""
 
-    def __init__(self, endpoint: Endpoint, detail: str) -> None:
+    def __init__(self, endpoint: Endpoint, subject: str, detail: str) -> None:
         super().__init__(
-            f"This workspace has no {endpoint.path} (404: {detail}).",
+            f"Braze has no {endpoint.path} for {subject} (404: {detail})."
+            if subject
+            else f"This workspace has no {endpoint.path} (404: {detail}).",
             endpoint=endpoint,
             status=404,
             detail=detail,
