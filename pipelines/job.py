@@ -91,8 +91,13 @@ class Job:
         return tuple(name for name in RESOURCES if name in asked)
 
     def names_to_load(self, settings: Settings) -> tuple[str, ...]:
-        """The selected resources. Raises `ConfigurationError` also if nobody says whose profiles to load."""
+        """The selected resources. Raises `ConfigurationError` also if nothing says which profiles or sends to load."""
         names = self.names(settings)
+        if "sends" in names and not (settings.sends or settings.sends_query):
+            raise ConfigurationError(
+                "--select names sends, but neither `sends` nor `sends_query` is set: list the sends there, each as"
+                " campaign_id:send_id, or set a query that selects them, since Braze has no list of them."
+            )
         if USERS in names and not self._audiences(settings) and self.external_ids is None:
             raise ConfigurationError(
                 "--select names users, but `segments` is empty: list the segments whose profiles to load there, or"

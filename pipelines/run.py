@@ -1,5 +1,6 @@
 """`sync`, `backfill` and `export-users`: from the extraction into the warehouse, chunk by chunk, and the ledger."""
 
+import logging
 import signal
 import time
 from collections.abc import Iterator
@@ -24,13 +25,16 @@ from pipelines.publishing import concluded
 from pipelines.report import Reporter, print_outcome
 from pipelines.signals import on_termination
 from sources.braze.chunks import Chunk
+from sources.braze.errors import ConfigurationError
 from sources.braze.export_files import open_bucket
 from sources.braze.extraction import USERS, Extraction
 from sources.braze.hints import descriptions, merge_keys
 from sources.braze.resources import begin, exports_folder, failures, forget_backfill, resources
-from sources.braze.settings import resolve
+from sources.braze.settings import Settings, resolve
+from sources.braze.windows import local_day
 
 SOURCE = "braze"
+logger = logging.getLogger(__name__)
 
 
 def run(job: Job, plan: bool = False) -> ExitCode:
@@ -44,6 +48,7 @@ def _run(job: Job, plan: bool, outcome: Outcome) -> ExitCode:
     settings = resolve(**job.overrides)
     outcome.zone = settings.zone
     names = job.names_to_load(settings)
+    _check_days(job, settings)
     if USERS in names and settings.export_bucket:
         open_bucket(settings.export_bucket)  # a bucket that cannot be opened ends the run before it has begun
     with opened(job) as pipeline:
@@ -64,6 +69,20 @@ def _run(job: Job, plan: bool, outcome: Outcome) -> ExitCode:
             _load(job, pipeline, extraction, outcome, names)
     print_outcome(extraction, outcome)
     return outcome.exit_code
+
+
+def _check_days(job: Job, settings: Settings) -> None:
+    """Raise `ConfigurationError` for a backfill, and warn of a sync, of nothing but days to come."""
+    today = local_day(job.now, settings.zone)
+    if job.only and job.only.first > today:
+        raise ConfigurationError(
+            f"--start {job.only.first} is in the future, and Braze has no figures of days to come: name days up to"
+            f" {today}."
+        )
+    if not job.only and settings.start_date and settings.start_date > today:
+        logger.warning(
+            "`start_date` is %s, which is in the future: until then no figures are loaded.", settings.start_date
+        )
 
 
 def _load(job: Job, pipeline: dlt.Pipeline, extraction: Extraction, outcome: Outcome, names: tuple[str, ...]) -> None:

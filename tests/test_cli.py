@@ -129,10 +129,12 @@ def test_a_wrong_setting_is_named_with_its_cure(
         (("sync", "--select", "campains"), "Did you mean campaigns?"),
         (("sync", "--select", "campaigns,kpi"), "Did you mean kpis?"),
         (("sync", "--select", ","), "--select is empty"),
+        (("sync", "--select", "campaigns,sends"), "neither `sends` nor `sends_query` is set"),
         (("sync", "--destination", "duckdbb"), "Did you mean duckdb?"),
         (("backfill", "--start", "2026-03-01", "--end", "2026-02-01"), "--start 2026-03-01 is after --end 2026-02-01"),
         (("backfill", "--start", "1 March", "--end", "2026-02-01"), "'1 March' is not a date: write it as YYYY-MM-DD."),
         (("backfill", "--start", "2026-03-01"), "Missing option '--end'"),
+        (("backfill", "--start", "2999-03-01", "--end", "2999-03-02"), "--start 2999-03-01 is in the future"),
         (("sync", "--log-format", "xml"), "'xml' is not one of"),
         (("schema", "--format", "xml"), "'xml' is not one of"),
         (("snyc",), "No such command 'snyc'"),
@@ -489,6 +491,14 @@ def test_check_takes_an_unknown_entity_for_a_granted_permission_whatever_its_sta
         result = braze_elt("check")
     assert result.exit_code == 0, result.output
     assert checked(result.output)["campaigns/details"] == "✓"
+
+
+def test_a_start_date_in_the_future_is_pointed_out(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with workspace() as sandbox:
+        configure(monkeypatch, sandbox, start_date="2999-01-01")
+        result = braze_elt("sync", "--select", "kpis", "--plan")
+    assert result.exit_code == 0, result.output
+    assert "`start_date` is 2999-01-01, which is in the future" in result.stderr
 
 
 # The sandbox command
