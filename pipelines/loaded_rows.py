@@ -97,13 +97,14 @@ class Held:
         return Span(self.day(extent.first), min(self.day(extent.last), self.calendar.yesterday))
 
     async def entries(self, resource: str, ids: Sequence[str]) -> dict[str, Mapping[Key, list[Row]]]:
-        """The comparable rows of catalog entries, by table and entity."""
+        """The comparable rows of catalog entries, by table and entity (its id in Braze)."""
         entries: dict[str, Mapping[Key, list[Row]]] = {}
+        id_of = {name.replace("\x00", ""): name for name in ids}  # no warehouse takes these characters
         for table in tables_of(resource):
             column = table.key[0]
             found: dict[Key, list[Row]] = defaultdict(list)
-            for row in await self._rows(table, [{column: name} for name in ids]):
-                found[row[column],].append(comparable(row))
+            for row in await self._rows(table, [{column: stored} for stored in id_of]):
+                found[id_of[row[column]],].append(comparable(row))
             entries[table.name] = found
         return entries
 

@@ -3,7 +3,8 @@
 import json
 import shutil
 from collections import Counter
-from datetime import UTC, date, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from click.testing import CliRunner
@@ -13,6 +14,7 @@ from pipelines.job import Job
 from pipelines.run import run
 from pipelines.verify import run_verify
 from sources.braze_sandbox import Sandbox, WorkspaceOptions
+from tests.scripted import Query, Scripted, days_asked, page
 from tests.warehouses import Warehouse
 
 TODAY = date(2026, 11, 20)
@@ -249,6 +251,27 @@ def test_a_hole_between_two_backfills_is_a_gap(connector, file, capsys):
     capsys.readouterr()
     assert run_verify(connector.job("verify", "kpis"), None, "text") == 3
     assert "gap: kpi_daily * 2026-11-01 to 2026-11-04" in capsys.readouterr().out
+
+
+def test_names_with_characters_that_no_warehouse_takes_are_found(warehouse: Warehouse, workplace, capsys):
+    def answer(path: str, query: Query) -> object:
+        if path == "events":
+            return {"events": [{"name": "sign\x00up", "status": "Active"}]}
+        return page("products", ["shoe\x00s"], query) if path == "purchases/product_list" else counted(query)
+
+    def counted(query: Query) -> dict[str, object]:
+        return {"data": [{"time": day.isoformat(), "revenue": 1, "purchase_quantity": 1} for day in days_asked(query)]}
+
+    with Scripted(answer, TODAY) as braze:
+        overrides = {"api_key": KEY, "endpoint": braze.url, "start_date": "2026-11-18"}
+        now = datetime(2026, 11, 20, 12, tzinfo=UTC)
+        job = Job("sync", "events,purchases", warehouse.name, now=now, overrides=overrides)
+        assert run(job) == 0
+        capsys.readouterr()
+        assert run_verify(replace(job, command="verify"), None, "json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["differences"] == []
+    assert [one["behind"]["entities"] for one in report["resources"].values()] == [0, 0]
 
 
 def test_what_left_braze_and_what_is_new_is_no_difference(connector, capsys):
