@@ -365,16 +365,22 @@ async def test_members_are_read_while_others_are_said_to_be_loaded(tmp_path):
 # Odd files, and a full disk
 
 
+def out_of_memory_once(monkeypatch, step, turn):
+    """The turn-th call of a step of the shredder fails."""
+    done, calls = getattr(ProfileShredder, step), count()
+
+    def fails_once(shredder, *arguments):
+        made = done(shredder, *arguments)
+        if next(calls) == turn:
+            raise duckdb.OutOfMemoryException("x")
+        return made
+
+    monkeypatch.setattr(ProfileShredder, step, fails_once)
+
+
 @in_a_loop
 async def test_a_group_that_cannot_be_read_costs_nothing_else(tmp_path, monkeypatch):
-    read, calls = ProfileShredder._read, count()
-
-    def out_of_memory_once(shredder, lines):
-        if next(calls) == 2:
-            raise duckdb.OutOfMemoryException("x")
-        return read(shredder, lines)
-
-    monkeypatch.setattr(ProfileShredder, "_read", out_of_memory_once)
+    out_of_memory_once(monkeypatch, "_read", 2)
     bucket = in_bucket(tmp_path, tens(6))
     async with Braze(url=False) as braze:
         warehouse = await Warehouse().load(braze, tmp_path, SEGMENT, export_bucket=bucket, export_quiet_seconds=0.1)
@@ -383,6 +389,28 @@ async def test_a_group_that_cannot_be_read_costs_nothing_else(tmp_path, monkeypa
     assert warehouse.ids() == warehouse.ids("segment_members") == sorted([*braze_ids(20), *braze_ids(30, 60)])
     assert not warehouse.replaced, "members of an export that was not read as a whole replaced others"
     assert [path.name for path in left_behind(tmp_path / "jobs")] == ["job.json"]
+
+
+@in_a_loop
+async def test_a_group_of_an_archive_that_cannot_be_read_costs_neither_later_ones_nor_another_segment(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("sources.braze.profiles.GROUP_PROFILES", 10)
+    out_of_memory_once(monkeypatch, "_read", 1)
+    async with PerSegment() as braze:
+        braze.contents = {
+            "A": archive(*(profile_lines(i * 10, i * 10 + 10) for i in range(4))),
+            "B": archive(profile_lines(5, 15)),
+        }
+        braze.behind = {"B": "A"}
+        warehouse = await Warehouse().load(braze, tmp_path, Audience("A"), Audience("B"))
+    ((whose, failure),) = warehouse.failures
+    assert whose == "A"
+    assert "DuckDB could not read 10 lines of archive/1.txt (OutOfMemoryException)" in failure
+    assert warehouse.ids() == sorted([*braze_ids(15), *braze_ids(20, 40)])
+    members = {"A": [*braze_ids(10), *braze_ids(20, 40)], "B": braze_ids(5, 15)}
+    assert set(warehouse.tables["segment_members"]) == {(name, one) for name, some in members.items() for one in some}
+    assert not left_behind(tmp_path / "jobs")
 
 
 @in_a_loop

@@ -42,10 +42,6 @@ _MEMORY_FOR_ONE = "2GB"
 """What DuckDB may take for a single profile: enough for the longest, whatever is in it."""
 
 
-class ProfilesNotReadError(Exception):
-    """DuckDB could not cut a group of profiles. The text names files, and holds no value of a profile."""
-
-
 @dataclass(frozen=True)
 class Quarantined:
     """Lines of a file that are no JSON object with a `braze_id`, or longer than 8 MB, by their numbers, from 1.
@@ -66,7 +62,7 @@ class Group:
     rows. `members` is an Arrow array of the `braze_id` of each profile in it, hashed if the rules say so, those
     included whose rows were in an earlier group. `finished` lists the files whose last line is in this group, `parts`
     the archive members (`file/member`) of which that is so; `corrupt` a sentence for each file that could not be read
-    to its end.
+    to its end, and one if DuckDB could not cut the group: then there are no rows.
     """
 
     tables: list[tuple[Table, pa.Table]]
@@ -168,7 +164,6 @@ class ProfileShredder:
 
         `skip` names archive members (`file/member`) that are to be left out, being loaded already.
         A damaged file is named in `Group.corrupt`; what could be read of it, and all other files, are there.
-        Raises ProfilesNotReadError.
         """
         gathered = self._gathered(files, skip)
         with ThreadPoolExecutor(1, thread_name_prefix="shredder") as ahead:
@@ -207,14 +202,21 @@ class ProfileShredder:
 
     def _shredded(self, gathered: _Lines) -> Group:
         try:
-            quarantined, members, profiles, unknown = self._read(gathered)
-            tables = [self._rows(profiles, *query) for query in [self._users(unknown), *self._queries]]
+            return self._cut(gathered)
         except duckdb.Error as error:
             files = ", ".join(dict.fromkeys(name for name, _, _ in gathered.spans))
-            # DuckDB quotes the text it stumbles over, so its own words stay out, and out of the traceback.
-            raise ProfilesNotReadError(f"DuckDB could not read profiles of {files} ({type(error).__name__}).") from None
+            # DuckDB quotes the text it stumbles over, so its own words stay out.
+            unread = f"DuckDB could not read {gathered.count:,} lines of {files} ({type(error).__name__}): left out."
+            corrupt = (*gathered.corrupt, unread)
+            nobody = pa.array([], pa.string())
+            return Group([], nobody, tuple(gathered.finished), tuple(gathered.parts), (), corrupt)
         finally:
             self._duckdb.unregister("profiles")
+
+    def _cut(self, gathered: _Lines) -> Group:
+        quarantined, members, profiles, unknown = self._read(gathered)
+        tables = [self._rows(profiles, *query) for query in [self._users(unknown), *self._queries]]
+        self._run([sql.REMEMBER])
         return Group(
             tables,
             members.combine_chunks(),
@@ -248,7 +250,6 @@ class ProfileShredder:
         if len(new) < profiles.num_rows:
             profiles = profiles.filter(pc.is_in(profiles.column(sql.SEQ), new))
             self._duckdb.register("profiles", profiles)
-        self._run([sql.REMEMBER])
         return quarantined, members, profiles, self._filled(unknown)
 
     def _users(self, unknown: list[str]) -> tuple[Table, str, str]:

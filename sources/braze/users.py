@@ -27,7 +27,7 @@ from sources.braze.model import Table
 from sources.braze.parcels import Parcel
 from sources.braze.pii import PiiRules
 from sources.braze.private_files import owner_only, private_folder
-from sources.braze.profiles import Group, ProfileShredder, ProfilesNotReadError, Quarantined
+from sources.braze.profiles import Group, ProfileShredder, Quarantined
 from sources.braze.settings import Settings
 
 T = TypeVar("T")
@@ -117,8 +117,8 @@ class Profiles:
                     await self._delivery.commit()
         except ConfigurationError:
             raise
-        except (BrazeError, ProfilesNotReadError) as error:
-            self._delivery.fail(IDS, _as_failure(error, USERS_EXPORT_IDS))
+        except BrazeError as error:
+            self._delivery.fail(IDS, error)
 
     async def _by_export(self) -> None:
         settings = self._settings
@@ -186,15 +186,6 @@ class Profiles:
 
     async def _shred_export(self, shredder: ProfileShredder, event: Arrived) -> None:
         """Raises ExportCanceledError, and OSError where the disk does not do."""
-        try:
-            await self._shred_file(shredder, event)
-        except ProfilesNotReadError as error:
-            audience = event.job.audience
-            failure = BrazeError(event.in_words(str(error)), endpoint=audience.endpoint)
-            self._delivery.fail(audience.segment_id, failure)
-            event.job.damage()
-
-    async def _shred_file(self, shredder: ProfileShredder, event: Arrived) -> None:
         job = event.job
         with closing(shredder.groups([event.path], skip=job.loaded_parts())) as groups:
             while group := await _whole(asyncio.to_thread(next, groups, None)):
@@ -266,10 +257,6 @@ async def _whole(work: Awaitable[T]) -> T:
 def _fingerprint(rules: PiiRules) -> str:
     """What tells whether rules and key are those of another day, without telling the key."""
     return rules.hashed("\n".join(sorted(f"{path}: {action}" for path, action in rules.actions.items())))
-
-
-def _as_failure(error: BrazeError | ProfilesNotReadError, endpoint: Endpoint) -> BrazeError:
-    return error if isinstance(error, BrazeError) else BrazeError(str(error), endpoint=endpoint)
 
 
 def _noting(job: ExportJob, group: Group) -> Callable[[], None]:
