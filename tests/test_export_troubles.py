@@ -314,6 +314,23 @@ async def test_of_a_resumed_export_and_new_ones_the_new_ones_count(tmp_path, ord
     assert set(night.tables["segment_members"]) == members
 
 
+@in_a_loop
+async def test_an_older_export_that_is_resumed_later_leaves_newer_profiles_alone(tmp_path):
+    a, b = map(Audience, "AB")
+    warehouse = Warehouse()
+    async with PerSegment() as braze:
+        await warehouse.load(braze, tmp_path, a, export_timeout_minutes=0.01)
+        braze.contents = {"B": with_email("new@x.example", "p", "r")}
+        await warehouse.load(braze, tmp_path, a, b, export_timeout_minutes=0.01)
+        braze.contents = {"A": with_email("old@x.example", "p", "q")}
+        await warehouse.load(braze, tmp_path, a)
+    assert braze.requested == ["A", "B"]
+    emails = {braze_id: row["email"][:3] for (braze_id,), row in warehouse.tables["users"].items()}
+    assert emails == {"p": "new", "q": "old", "r": "new"}
+    assert set(warehouse.tables["segment_members"]) == {("A", "p"), ("A", "q"), ("B", "p"), ("B", "r")}
+    assert not left_behind(tmp_path / "jobs")
+
+
 class KilledError(Exception):
     """The run ends here."""
 

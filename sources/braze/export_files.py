@@ -58,8 +58,8 @@ def fetch_archive(session: requests.Session, job: ExportJob, stopped: Event) -> 
                 path.unlink(missing_ok=True)
             return False
         have = have if resumed else 0
-        size = have + int(answer.headers.get("Content-Length", 0))
-        job.note(ARCHIVE, size, answer.headers.get("ETag", ""))
+        size = _whole_size(answer, have)
+        job.note(ARCHIVE, size or 0, answer.headers.get("ETag", ""))
         with open(path, "ab" if have else "wb", opener=owner_only) as file:
             for chunk in _received(answer):
                 file.write(chunk)
@@ -67,7 +67,7 @@ def fetch_archive(session: requests.Session, job: ExportJob, stopped: Event) -> 
                 if stopped.is_set():
                     raise requests.ConnectionError("the download was stopped")
     received = path.stat().st_size
-    if "Content-Length" not in answer.headers:
+    if size is None:
         job.note(ARCHIVE, received)
     elif received != size:
         raise requests.ConnectionError("the download was cut")
@@ -85,6 +85,14 @@ def _range(have: int, etag: str) -> dict[str, str]:
 
 def _starts_at(answer: requests.Response, position: int) -> bool:
     return answer.headers.get("Content-Range", "").startswith(f"bytes {position}-")
+
+
+def _whole_size(answer: requests.Response, have: int) -> int | None:
+    """The archive's size in bytes, None if the answer does not say: a part may be shorter than what was asked for."""
+    whole = re.fullmatch(r"bytes \d+-\d+/(\d+)", answer.headers.get("Content-Range", ""))
+    if whole and have:
+        return int(whole[1])
+    return have + int(answer.headers["Content-Length"]) if "Content-Length" in answer.headers else None
 
 
 def _received(answer: requests.Response) -> Iterator[bytes]:

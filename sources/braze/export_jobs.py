@@ -3,6 +3,7 @@
     <jobs>/<audience>/job.json   identity and progress; holds the download URL, which opens the export to anyone
     <jobs>/<audience>/files/     what was fetched and is not loaded yet
     <jobs>/<audience>/members/   braze_ids of shredded profiles (as the `pii` rules leave them), until all are loaded
+    <jobs>/<audience>/newer/     braze_ids that exports of later runs have loaded since
     <jobs>/work/                 what DuckDB writes when memory is short
 
 Everything is readable by the owner only. What holds personal data is gone once it is loaded. A cancelled export is
@@ -225,8 +226,10 @@ class ExportJob:
     def loaded(self, noted: Path, *, parts: Collection[str] = (), files: Collection[Path] = ()) -> None:
         """Remember that a `profiles.Group` is in the warehouse, whose `parts` and `files` these are.
 
-        The files are removed. Does nothing if the export was cancelled in the meantime.
+        The files are removed. Exports of earlier runs, which are still to come, leave these profiles alone from now on.
+        If the export was cancelled in the meantime, nothing is remembered.
         """
+        self._tell_older(noted)
         with suppress(ExportCanceledError), self._changing():
             self._state.members.append(noted.name)
             names = {_short(name): file for name, file in self._state.files.items()}
@@ -238,6 +241,25 @@ class ExportJob:
                     owner.parts.append(part)
         for path in files:
             path.unlink(missing_ok=True)
+
+    def newer(self) -> Iterator[pa.Table]:
+        """Yield the `braze_id`s of profiles that exports of later runs have loaded. Raises ExportCanceledError."""
+        for path in sorted((self.folder / "newer").glob("*.parquet")):
+            with self._keeping():
+                known = pq.read_table(path)
+            yield known
+
+    def _tell_older(self, noted: Path) -> None:
+        if self.audience.is_control_group:  # its profiles have fewer fields than those of segments
+            return
+        for found in self.folder.parent.glob("*/job.json"):
+            state = _read_state(found.parent)
+            if state and not state.complete and state.run_at < self.run_at:
+                newer = found.parent / "newer"
+                with suppress(FileNotFoundError):  # one of the two was cancelled
+                    newer.mkdir(mode=0o700, exist_ok=True)
+                    copied = Path(shutil.copy(noted, newer / "copied"))
+                    copied.rename(newer / noted.name)
 
     def read_by(self, rules: str) -> None:
         """Have everything read again if other `pii` rules are in force now: what was noted follows those of before."""
@@ -273,7 +295,7 @@ class ExportJob:
             return
         with suppress(ExportCanceledError), self._changing():
             self._state.complete, self._state.members = True, []
-        for name in ("files", "members"):
+        for name in ("files", "members", "newer"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def remove(self) -> None:
@@ -372,16 +394,22 @@ def start_job(jobs: Path, audience: Audience, answer: dict[str, object], asked: 
 def find_job(jobs: Path, audience: Audience) -> ExportJob | None:
     """Return the audience's export that an earlier run left, or None. What it had noted and not loaded is forgotten."""
     folder = _folder(jobs, audience)
+    state = _read_state(folder)
+    if not state:
+        return None
+    for noted in (folder / "members").glob("*"):
+        if noted.name not in state.members:
+            noted.unlink(missing_ok=True)
+    return ExportJob(audience, folder, state)
+
+
+def _read_state(folder: Path) -> _State | None:
     try:
         known = orjson.loads((folder / "job.json").read_bytes())
     except (FileNotFoundError, orjson.JSONDecodeError):
         return None
     files = {name: ExportedFile(**file) for name, file in known.pop("files").items()}
-    state = _State(**known, files=files)
-    for noted in (folder / "members").glob("*"):
-        if noted.name not in state.members:
-            noted.unlink(missing_ok=True)
-    return ExportJob(audience, folder, state)
+    return _State(**known, files=files)
 
 
 def remove_abandoned(jobs: Path, keep: Collection[Audience], now: float) -> None:

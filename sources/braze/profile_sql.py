@@ -139,6 +139,7 @@ MEMBERS = "SELECT DISTINCT braze_id FROM profiles WHERE braze_id IS NOT NULL"
 """Whose profiles there are, those of earlier groups included."""
 
 REMEMBER = "INSERT INTO seen SELECT md5_number(braze_id) FROM profiles"
+REMEMBER_NEWER = "INSERT INTO seen SELECT md5_number(braze_id) FROM newer EXCEPT SELECT id FROM seen"
 
 _UNKNOWN = "Profile field that this version does not know; lists and objects as JSON"
 _PLAUSIBLE_FIELD = re.compile(r"[a-z][a-z0-9_]{0,62}")

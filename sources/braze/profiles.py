@@ -159,6 +159,13 @@ class ProfileShredder:
     ) -> None:
         self._duckdb.close()
 
+    def leave_out(self, profiles: Iterable[pa.Table]) -> None:
+        """Give no rows of the profiles with these `braze_id`s: they are loaded, and are newer."""
+        for some in profiles:
+            self._duckdb.register("newer", some)
+            self._run([sql.REMEMBER_NEWER])
+            self._duckdb.unregister("newer")
+
     def groups(self, files: Iterable[Path], skip: Collection[str] = ()) -> Generator[Group, None, None]:
         """The profiles of the files (plain, gzip or zip), some 20,000 at a time, in order.
 

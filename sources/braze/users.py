@@ -187,6 +187,7 @@ class Profiles:
     async def _shred_export(self, shredder: ProfileShredder, event: Arrived) -> None:
         """Raises ExportCanceledError, and OSError where the disk does not do."""
         job = event.job
+        await _whole(asyncio.to_thread(shredder.leave_out, job.newer()))
         with closing(shredder.groups([event.path], skip=job.loaded_parts())) as groups:
             while group := await _whole(asyncio.to_thread(next, groups, None)):
                 loaded = _noting(job, group)
