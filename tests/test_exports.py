@@ -434,8 +434,12 @@ async def test_a_bucket_that_is_not_set_or_not_readable_gets_a_sentence(tmp_path
     async with Braze(url=False) as braze:
         _, (failed,) = await run(braze.exports(tmp_path))
         assert "set `export_bucket`" in str(failed.error)
-        _, (failed,) = await run(braze.exports(tmp_path, bucket="s3://no-such-bucket", timeout_minutes=0))
-        assert "export_bucket" in str(failed.error) or "did not arrive" in str(failed.error)
+        for wrong in ("s3://no-such-bucket", "s3://no-such-bucket/braze"):
+            _, (failed,) = await run(braze.exports(tmp_path, bucket=wrong))
+            assert f"`export_bucket` ({wrong}) does not exist" in str(failed.error)
+        assert len(braze.requested) == 1
+        _, (failed,) = await run(braze.exports(tmp_path / "empty", bucket="s3://exports/empty", timeout_minutes=0))
+        assert "did not arrive in s3://exports/empty" in str(failed.error)
     for wrong, words in {
         "my-bucket": "s3://",
         "gs://b": r"braze-elt\[gcs\]",

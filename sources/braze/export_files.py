@@ -3,6 +3,7 @@
 import errno
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -123,6 +124,21 @@ class Bucket:
             return self._found(likely, job.object_prefix) or self._found(others, job.object_prefix)
         except Exception as error:
             raise self._refused(error) from None
+
+    def check_there(self) -> None:
+        """Raise StorageError if there is no such bucket: its listing looks like that of one without files."""
+        name = self.root.partition("/")[0]
+        try:
+            for look in (self.files.info, self.files.ls):  # the first may take an empty bucket for none
+                with suppress(FileNotFoundError):
+                    look(name)
+                    return
+        except Exception:
+            return  # whoever may list the prefix alone is refused here
+        raise StorageError(
+            f"The bucket in `export_bucket` ({self.setting}) does not exist: set it to the one that Braze delivers"
+            " exports into. The next run then goes on with this export."
+        )
 
     def fetch(self, remote: str, local: Path) -> None:
         """Copy a file from the bucket, readable by the owner only. Raises OSError if the disk does not take it."""

@@ -274,8 +274,10 @@ class Exports:
         bucket = self._checked_bucket()
         seen: dict[str, int] = {}
         changed_at = self._clock()
-        if self._is_overdue(job) and not await asyncio.to_thread(bucket.listing, job):
-            raise _ExpiredError
+        if not await asyncio.to_thread(bucket.listing, job):
+            await asyncio.to_thread(bucket.check_there)
+            if self._is_overdue(job):
+                raise _ExpiredError
         while True:
             there = await asyncio.to_thread(bucket.listing, job)
             if there != seen:
