@@ -474,6 +474,37 @@ async def test_an_id_is_unknown_if_it_gets_no_profile_and_is_asked_for_once(tmp_
     assert [file.unknown for file in files] == [((2, "no-b"),)]
 
 
+class Odd(Braze):
+    """Answers with whole numbers of more than 64 bits, half a surrogate pair, and a byte that is not UTF-8."""
+
+    async def ids(self, request):
+        users = (
+            b'{"braze_id": "b-1", "custom_attributes": {"n": 123456789012345678901234567890, "m": -1}},'
+            rb'{"braze_id": "b-2", "email": "\ud83d"}, {"braze_id": "b-3", "email": "'
+            b'\xff"}, {"braze_id": "b-4", "email": "\xc3\xa4@x.example"}'
+        )
+        body = b'{"message": "success", "users": [' + users + b"]}"
+        return web.Response(body=body, status=201, content_type="application/json")
+
+
+@in_a_loop
+async def test_odd_numbers_and_texts_of_a_profile_by_id_cost_no_other(tmp_path):
+    fields = export_fields(["email", "custom_attributes"])
+    async with Odd() as braze:
+        (file,) = [file async for file in export_ids(braze.client, ["1", "2", "3", "4"], fields, tmp_path / "w")]
+    assert not file.failed
+    with ProfileShredder(tmp_path / "s") as shredder:
+        (group,) = shredder.groups([file.path])
+    ((_, users), (_, attributes), *_) = group.tables
+    assert dict(zip(*users.select(["braze_id", "email"]).to_pydict().values(), strict=True)) == {
+        "b-1": None,
+        "b-4": "ä@x.example",
+    }
+    values = dict(zip(*attributes.select(["name", "value"]).to_pydict().values(), strict=True))
+    assert (values["n"], values["m"]) == ("123456789012345678901234567890", "-1")
+    assert [found.numbers for found in group.quarantined] == [(2, 3)]
+
+
 def test_fields():
     assert export_fields([]).names[:2] == ("braze_id", "external_id")
     single = export_fields(["custom_attributes.tier", "custom_attributes.a b"])

@@ -1,5 +1,6 @@
 """What an answer, or the lack of one, means: pure functions between HTTP and `errors`."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -77,6 +78,15 @@ def json_object(content: bytes) -> Json | None:
     try:
         payload = orjson.loads(content)
     except orjson.JSONDecodeError:
+        return None
+    return payload if isinstance(payload, dict) else None
+
+
+def exact_json_object(content: bytes) -> Json | None:
+    """As `json_object`, at a fifth of its speed: whole numbers of any size stay whole, and texts need be no Unicode."""
+    try:
+        payload = json.loads(content.decode("utf-8", "surrogateescape"))
+    except (ValueError, RecursionError):
         return None
     return payload if isinstance(payload, dict) else None
 

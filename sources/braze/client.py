@@ -73,6 +73,7 @@ class _Call:
     then: Callable[[Json], Any] | None = None
     lane: asyncio.Semaphore | None = None
     linked: bool = False
+    parse: Callable[[bytes], Json | None] = json_object
 
 
 class Client:
@@ -171,9 +172,21 @@ class Client:
     @overload
     async def post(self, endpoint: Endpoint, body: Mapping[str, Any], then: None = None) -> Json: ...
     @overload
-    async def post(self, endpoint: Endpoint, body: Mapping[str, Any], then: Callable[[Json], T]) -> T: ...
-    async def post(self, endpoint: Endpoint, body: Mapping[str, Any], then: Callable[[Json], Any] | None = None) -> Any:
-        """Return the answer to a POST of the JSON object `body`; as `get` otherwise.
+    async def post(
+        self,
+        endpoint: Endpoint,
+        body: Mapping[str, Any],
+        then: Callable[[Json], T],
+        parse: Callable[[bytes], Json | None] = json_object,
+    ) -> T: ...
+    async def post(
+        self,
+        endpoint: Endpoint,
+        body: Mapping[str, Any],
+        then: Callable[[Json], Any] | None = None,
+        parse: Callable[[bytes], Json | None] = json_object,
+    ) -> Any:
+        """Return the answer to a POST of the JSON object `body`; as `get` otherwise. `parse` reads the answer.
 
         What starts a job is not sent again once Braze may have received it without answering: that is a
         `BadAnswer`.
@@ -182,7 +195,7 @@ class Client:
         prepared.method, prepared.url = "POST", f"{self._blank.url}{endpoint.path}"
         prepared.headers["Content-Type"] = "application/json"
         prepared.prepare_body(orjson.dumps(dict(body)), files=None)
-        return await self._call(_Call(Question.about(endpoint, body, self._api_key), prepared, then))
+        return await self._call(_Call(Question.about(endpoint, body, self._api_key), prepared, then, parse=parse))
 
     def stop(self) -> None:
         """Send nothing more: what waits, for the rate limit or for another attempt, raises `Stopped`.
@@ -313,7 +326,7 @@ class Client:
             (time.perf_counter() - started) * 1000,
             response.headers.get("X-Request-Id"),
         )
-        payload = json_object(response.content)
+        payload = call.parse(response.content)
         result = (payload, _next_cursor(response)) if call.linked else payload
         answer = Answer(status, response.reason or "", response.headers, payload, result)
         if call.then is None or payload is None or not is_success(status):

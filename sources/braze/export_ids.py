@@ -1,13 +1,13 @@
 """Profiles by external id: `POST users/export/ids`, fifty a request, written to files like an export's."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from sources.braze.answers import Json
-from sources.braze.arrow import json_text
+from sources.braze.answers import Json, exact_json_object
 from sources.braze.client import Client
 from sources.braze.endpoints import USERS_EXPORT_IDS
 from sources.braze.errors import BadAnswer, BrazeError, UnknownEntity, first_of
@@ -61,7 +61,7 @@ async def export_ids(
         async with places:
             ids = {"external_ids": [external_id for _, external_id in batch]}
             try:
-                return await client.post(USERS_EXPORT_IDS, body | ids, _answered)
+                return await client.post(USERS_EXPORT_IDS, body | ids, _answered, exact_json_object)
             except (BadAnswer, UnknownEntity) as error:
                 return _of_lines(batch, error)
 
@@ -97,7 +97,7 @@ def _of_lines(batch: list[tuple[int, str]], error: BrazeError) -> BrazeError:
 def _answered(answer: Json) -> _Answered:
     users = answer.get("users") or []
     return _Answered(
-        b"".join(json_text(user).encode() + b"\n" for user in users),
+        b"".join(json.dumps(user, separators=(",", ":")).encode() + b"\n" for user in users),
         unknown=frozenset(map(str, answer.get("invalid_user_ids") or [])),
         known=frozenset(str(user.get("external_id")) for user in users if isinstance(user, dict)),
     )
