@@ -39,6 +39,7 @@ class Warehouse:
     def __init__(self, after=lambda: None):
         self.tables = {}
         self.replaced = []
+        self.emptied = []
         self.failures = []
         self._after = after
 
@@ -48,6 +49,7 @@ class Warehouse:
             for row in rows.to_pylist():
                 self.tables.setdefault(name, {})[tuple(row[column] for column in shape.key)] = row
         self.replaced += [name for name, shape in parcel.shapes.items() if name == "segment_members" and shape.parent]
+        self.emptied += [parent["segment_id"] for parent in parcel.parents]
         if parcel.on_commit:
             parcel.on_commit()
         self._after()
@@ -428,6 +430,23 @@ async def test_a_group_of_an_archive_that_cannot_be_read_costs_neither_later_one
     members = {"A": [*braze_ids(10), *braze_ids(20, 40)], "B": braze_ids(5, 15)}
     assert set(warehouse.tables["segment_members"]) == {(name, one) for name, some in members.items() for one in some}
     assert not left_behind(tmp_path / "jobs")
+
+
+@in_a_loop
+async def test_what_is_no_export_at_all_empties_no_segment(tmp_path):
+    warehouse = Warehouse()
+    async with Braze(archive(profile_lines(0, 3))) as braze:
+        await warehouse.load(braze, tmp_path, SEGMENT)
+        warehouse.replaced.clear()
+        braze.content = b"<html>\n<p>Sign in to the network of this hotel.</p>\n</html>\n"
+        await warehouse.load(braze, tmp_path, SEGMENT)
+        ((_, failure),) = warehouse.failures
+        assert "3 lines of archive are no profiles" in failure
+        assert not warehouse.replaced
+        assert not warehouse.emptied
+        braze.content = archive()
+        await warehouse.load(braze, tmp_path, SEGMENT)
+    assert warehouse.emptied == ["seg-1"]
 
 
 @in_a_loop

@@ -224,10 +224,11 @@ def test_a_single_alias_may_come_as_an_object(tmp_path):
 
 
 def test_archives_are_told_by_content_and_damage_costs_one_file(tmp_path):
-    lines = {name: f'{{"braze_id":"{name}"}}\n'.encode() for name in "zgpx"}
+    lines = {name: f'{{"braze_id":"{name}"}}\n'.encode() for name in "zgpxm"}
     with zipfile.ZipFile(tmp_path / "one.gz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("folder/members of any name", lines["z"])
         archive.writestr("second", lines["x"])
+        archive.writestr("third.gz", gzip.compress(lines["m"]))
     (tmp_path / "two.zip").write_bytes(gzip.compress(lines["g"]))
     (tmp_path / "three").write_bytes(b"\xef\xbb\xbf" + lines["p"])
     (tmp_path / "cut.gz").write_bytes(gzip.compress(lines["p"] * 1000)[:-20])
@@ -237,7 +238,7 @@ def test_archives_are_told_by_content_and_damage_costs_one_file(tmp_path):
     (tmp_path / "crc.zip").write_bytes(damaged)
     names = ["cut.gz", "cut.zip", "crc.zip", "one.gz", "two.zip", "three"]
     tables, groups = shred(tmp_path, *(tmp_path / name for name in names))
-    assert [row["braze_id"] for row in tables["users"]] == sorted("zgpx")
+    assert [row["braze_id"] for row in tables["users"]] == sorted("zgpxm")
     assert [next(name for name in names if name in sentence) for g in groups for sentence in g.corrupt] == names[:3]
 
 

@@ -122,6 +122,7 @@ class _State:
     members: list[str] = field(default_factory=list)
     complete: bool = False
     damaged: bool = False
+    strange: bool = False
 
 
 class ExportJob:
@@ -205,23 +206,21 @@ class ExportJob:
         with self._lock:
             return frozenset(part for file in self._state.files.values() for part in file.parts)
 
-    def shredded(self, members: pa.Array, damaged: bool = False) -> Path:
+    def shredded(self, members: pa.Array, *, damaged: bool = False, strange: bool = False) -> Path:
         """Note whose profiles a `profiles.Group` has, before its rows are on their way; returns what `loaded` is told.
 
-        `damaged` says that some of it could not be read. What is never said to be loaded the next run forgets: it
+        `damaged` says that some of it could not be read, `strange` that it has lines which are no profiles. What is
+        never said to be loaded the next run forgets: it
         reads the group again, perhaps by other `pii` rules.
         """
-        if damaged:
-            self.damage()
+        if damaged or strange:
+            with self._changing():
+                self._state.damaged |= damaged
+                self._state.strange |= strange
         noted = self._subfolder("members") / f"{uuid4().hex}.parquet"
         with self._keeping():
             pq.write_table(pa.table({"braze_id": members}), noted)
         return noted
-
-    def damage(self) -> None:
-        """Remember that not all of the export can be read: its members are added to those that are known."""
-        with self._changing():
-            self._state.damaged = True
 
     def loaded(self, noted: Path, *, parts: Collection[str] = (), files: Collection[Path] = ()) -> None:
         """Remember that a `profiles.Group` is in the warehouse, whose `parts` and `files` these are.
@@ -268,21 +267,23 @@ class ExportJob:
         with self._changing():
             for file in self._state.files.values():
                 file.loaded, file.parts = False, []
-            self._state.rules, self._state.members, self._state.damaged = rules, [], False
+            self._state.rules, self._state.members = rules, []
+            self._state.damaged = self._state.strange = False
         shutil.rmtree(self.folder / "members", ignore_errors=True)
 
     def members(self) -> tuple[Table, Iterator[pa.Table]]:
         """Return the members table and its rows: every profile of the export once, to be loaded after them.
 
-        The table replaces the segment's rows as a whole, unless the export is known to be incomplete, or
-        these are the profiles of files that came late: then they are added (the table's `parent` is None).
+        The table replaces the segment's rows as a whole, unless the export is known to be incomplete, or has lines but
+        no profile, or these are the profiles of files that came late: then they are added (the table's `parent` is
+        None).
 
         Raises ExportCanceledError; the rows, once there are any, are all there although it is cancelled.
         """
         table = self.audience.members_table
         rows = self._member_rows(table)
         begun = list(islice(rows, 1))
-        partial = self._state.damaged or self.late
+        partial = self._state.damaged or self.late or (self._state.strange and not begun)
         return replace(table, parent=None) if partial else table, chain(begun, rows)
 
     def finish(self) -> None:

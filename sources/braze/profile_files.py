@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Protocol, cast
 
 import pyarrow as pa
 
@@ -42,9 +42,9 @@ class CorruptFileError(Exception):
 def blocks(path: Path, skip: Collection[str] = ()) -> Iterator[tuple[str, pa.LargeBinaryArray | None]]:
     """The lines of a file with their ends, as Arrow arrays of some megabytes, with the name they belong to.
 
-    An archive's members are read one after the other, whatever their names; a member is called `file/member`,
-    and left out if it is in `skip`. Once one was read to its end without damage, None stands for lines. Raises
-    CorruptFileError, after what could be read before the damage.
+    An archive's members, plain or gzip, are read one after the other, whatever their names; a member is called
+    `file/member`, and left out if it is in `skip`. Once one was read to its end without damage, None stands for lines.
+    Raises CorruptFileError, after what could be read before the damage.
     """
     with path.open("rb") as file:
         try:
@@ -82,7 +82,7 @@ def _zip_blocks(file: IO[bytes], name: str, skip: Collection[str]) -> Iterator[t
                 with _reading():
                     stream = archive.open(member)
                 with stream:
-                    yield from _line_blocks(stream, part)
+                    yield from _line_blocks(_unpacked(cast(zipfile.ZipExtFile, stream)), part)
                 yield part, None
             except _DamagedError:
                 damaged.append(part)
@@ -92,6 +92,11 @@ def _zip_blocks(file: IO[bytes], name: str, skip: Collection[str]) -> Iterator[t
         too_long.insert(0, f"Cut off or damaged: {', '.join(damaged)}.")
     if too_long:
         raise CorruptFileError(" ".join(too_long))
+
+
+def _unpacked(stream: zipfile.ZipExtFile) -> _Stream:
+    with _reading():
+        return gzip.open(stream) if stream.peek(2).startswith(_GZIP) else stream
 
 
 def _line_blocks(stream: _Stream, name: str) -> Iterator[tuple[str, pa.LargeBinaryArray]]:

@@ -262,6 +262,6 @@ def _fingerprint(rules: PiiRules) -> str:
 
 def _noting(job: ExportJob, group: Group) -> Callable[[], None]:
     """Note whose profiles `group` has, and return what to do once it is in the warehouse; that holds no rows."""
-    noted = job.shredded(group.members, damaged=bool(group.corrupt))
+    noted = job.shredded(group.members, damaged=bool(group.corrupt), strange=bool(group.quarantined))
     parts, files = group.parts, group.finished
     return lambda: job.loaded(noted, parts=parts, files=files)
