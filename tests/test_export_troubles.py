@@ -459,7 +459,7 @@ async def test_long_names_of_a_bucket_are_told_and_not_given_to_files(tmp_path):
     async with Braze(url=False) as braze:
         warehouse = await Warehouse().load(braze, tmp_path, SEGMENT, **options)
     ((_, failure),) = warehouse.failures
-    assert f"{PREFIX}/114f0226319130e1a4770f2602b5639a.zip/0.txt are no profiles and were left out: 4." in failure
+    assert f"{PREFIX}/114f0226319130e1a4770f2602b5639a.zip/0.txt is no profile and was left out: 4." in failure
     assert warehouse.ids("segment_members") == braze_ids(3)
     (quarantine,) = (tmp_path / "jobs/quarantine").iterdir()
     assert str(quarantine) in failure

@@ -229,6 +229,25 @@ async def test_a_storage_that_gives_less_than_the_range_is_asked_for_the_rest(tm
     assert len(braze.downloads) > 3
 
 
+class EmptyAtFirst(Braze):
+    """Storage that gives an empty file before the archive."""
+
+    async def storage(self, request):
+        if self.downloads:
+            return await super().storage(request)
+        self.downloads.append(request)
+        return web.Response(body=b"", headers={"ETag": '"v0"'})
+
+
+@in_a_loop
+async def test_an_empty_file_is_no_archive(tmp_path):
+    async with EmptyAtFirst(archive(profile_lines(0, 3))) as braze:
+        warehouse, failed = await run(braze.exports(tmp_path))
+    assert not failed
+    assert len(warehouse["users"]) == 3
+    assert len(braze.downloads) == 2
+
+
 @in_a_loop
 async def test_a_killed_run_goes_on_with_the_same_export(tmp_path):
     async with Braze(archive(profile_lines(0, 30))) as braze:

@@ -34,7 +34,7 @@ class StorageError(BrazeError):
 
 
 def fetch_archive(session: requests.Session, job: ExportJob, stopped: Event) -> bool:
-    """Fetch the archive of an export, or the rest of it after a cut. False as long as it is not there.
+    """Fetch the archive of an export, or the rest of it after a cut. False as long as it is not there, or empty.
 
     Storage answers 403 or 404 both before the archive is ready and after it has expired. Raises
     `requests.RequestException` for a cut, or once `stopped`; the next call goes on behind what was received. Raises
@@ -68,6 +68,8 @@ def fetch_archive(session: requests.Session, job: ExportJob, stopped: Event) -> 
                 if stopped.is_set():
                     raise requests.ConnectionError("the download was stopped")
     received = path.stat().st_size
+    if not received:  # an archive of nobody has some bytes
+        return False
     if size is None:
         job.note(ARCHIVE, received)
     elif received != size:

@@ -226,10 +226,13 @@ class Profiles:
         for found in group.quarantined:
             numbers = ", ".join(map(str, found.numbers[:_SHOWN_LINES]))
             more = ", …" if len(found.numbers) > _SHOWN_LINES else ""
-            sentence = (
-                f"{len(found.numbers):,} lines of {in_words(found.file)} are no profiles and were left out:"
-                f" {numbers}{more}.{self._put_aside(name, found)}"
+            count, file = len(found.numbers), in_words(found.file)
+            left_out = (
+                f"1 line of {file} is no profile and was left out"
+                if count == 1
+                else f"{count:,} lines of {file} are no profiles and were left out"
             )
+            sentence = f"{left_out}: {numbers}{more}.{self._put_aside(name, found)}"
             self._delivery.fail(name, BrazeError(sentence, endpoint=endpoint))
 
     def _put_aside(self, name: str, found: Quarantined) -> str:
