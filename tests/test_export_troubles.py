@@ -384,22 +384,23 @@ async def test_members_are_read_while_others_are_said_to_be_loaded(tmp_path):
 # Odd files, and a full disk
 
 
-def out_of_memory_once(monkeypatch, step, turn):
-    """The turn-th call of a step of the shredder fails."""
-    done, calls = getattr(ProfileShredder, step), count()
+def out_of_memory(monkeypatch, when):
+    """A group cannot be read `when` says so of its lines."""
+    read = ProfileShredder._read
 
-    def fails_once(shredder, *arguments):
-        made = done(shredder, *arguments)
-        if next(calls) == turn:
+    def may_fail(shredder, lines):
+        made = read(shredder, lines)
+        if when(lines):
             raise duckdb.OutOfMemoryException("x")
         return made
 
-    monkeypatch.setattr(ProfileShredder, step, fails_once)
+    monkeypatch.setattr(ProfileShredder, "_read", may_fail)
 
 
 @in_a_loop
 async def test_a_group_that_cannot_be_read_costs_nothing_else(tmp_path, monkeypatch):
-    out_of_memory_once(monkeypatch, "_read", 2)
+    groups = count()
+    out_of_memory(monkeypatch, lambda _: next(groups) == 2)
     bucket = in_bucket(tmp_path, tens(6))
     async with Braze(url=False) as braze:
         warehouse = await Warehouse().load(braze, tmp_path, SEGMENT, export_bucket=bucket, export_quiet_seconds=0.1)
@@ -415,7 +416,7 @@ async def test_a_group_of_an_archive_that_cannot_be_read_costs_neither_later_one
     tmp_path, monkeypatch
 ):
     monkeypatch.setattr("sources.braze.profiles.GROUP_PROFILES", 10)
-    out_of_memory_once(monkeypatch, "_read", 1)
+    out_of_memory(monkeypatch, lambda lines: lines.spans[0][0] == "archive/1.txt")
     async with PerSegment() as braze:
         braze.contents = {
             "A": archive(*(profile_lines(i * 10, i * 10 + 10) for i in range(4))),

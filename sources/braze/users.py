@@ -245,7 +245,7 @@ class Profiles:
             kept.writelines(
                 b"%d\t%b\n" % (number, line) for number, line in zip(found.numbers, found.lines, strict=True)
             )
-        return f" They are in {path} until the next run."
+        return f" Kept in {path} until the next run."
 
 
 async def _whole(work: Awaitable[T]) -> T:
