@@ -250,6 +250,24 @@ def test_lasting_problems_end_after_six_attempts(name: str, status: int | None, 
     assert client.traffic.retries == ATTEMPTS - 1
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (rb"half an emoji \ud83d", "half an emoji \ufffd"),
+        (rb"\udca9 the other half", "\ufffd the other half"),
+        (rb"a whole one \uD83D\uDCA9", "a whole one 💩"),
+        (rb"two halves \ud83d\ud83d\udca9", "two halves \ufffd💩"),
+        (rb"a backslash \\ud83d", "a backslash \\ud83d"),
+        ("cut off in the middle of é".encode()[:-1], "cut off in the middle of \ufffd"),
+    ],
+)
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_an_answer_with_what_is_no_text_is_read(mark: bytes, name: bytes, text: str) -> None:
+    result, _, server = ask(script(Reply(body=mark + b'{"name": "' + name + b'"}')), get_list)
+    assert result == {"name": text}
+    assert len(server.received) == 1
+
+
 def test_a_time_out_is_tried_again() -> None:
     result, client, _ = ask(script(Reply(delay=0.5), OK), get_list, timeout=(1, 0.1))
     assert result == {"message": "success"}

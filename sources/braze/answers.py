@@ -73,19 +73,37 @@ def is_success(status: int) -> bool:
     return status in (HTTPStatus.OK, HTTPStatus.CREATED)
 
 
+_LONE_SURROGATE = re.compile(
+    r"""
+    (\\\\ | \\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})  # an escaped backslash, or a whole pair
+    | \\u[dD][89a-fA-F][0-9a-fA-F]{2}
+    """,
+    re.VERBOSE,
+)
+
+
 def json_object(content: bytes) -> Json | None:
-    """Return the JSON object in `content`, None if it is anything else."""
+    """Return the JSON object in `content`, None if it is anything else; U+FFFD takes the place of what is no text."""
     try:
         payload = orjson.loads(content)
     except orjson.JSONDecodeError:
-        return None
+        payload = _repaired(content)
     return payload if isinstance(payload, dict) else None
+
+
+def _repaired(content: bytes) -> Any:
+    """JSON with halves of characters in it, as a name has that was cut off within an emoji; None for anything else."""
+    text = content.decode("utf-8-sig", "replace")
+    try:
+        return orjson.loads(_LONE_SURROGATE.sub(lambda found: found[1] or r"\ufffd", text))
+    except orjson.JSONDecodeError:
+        return None
 
 
 def exact_json_object(content: bytes) -> Json | None:
     """As `json_object`, at a fifth of its speed: whole numbers of any size stay whole, and texts need be no Unicode."""
     try:
-        payload = json.loads(content.decode("utf-8", "surrogateescape"))
+        payload = json.loads(content.decode("utf-8-sig", "surrogateescape"))
     except (ValueError, RecursionError):
         return None
     return payload if isinstance(payload, dict) else None
