@@ -11,7 +11,7 @@ import pytest
 
 from destinations.factory import destination
 from destinations.location import fingerprint
-from destinations.packages import complete
+from destinations.packages import complete, load_package
 from destinations.settings import apply_loader_defaults
 from destinations.state import adopt, prune_state
 from tests.warehouses import Warehouse
@@ -50,7 +50,7 @@ def night(name: str) -> dlt.Pipeline:
     """What the commands do: adopt the warehouse, complete what is pending, then load."""
     pipeline = adopted(name)
     complete(pipeline)
-    pipeline.run(counting())
+    load_package(pipeline, counting())
     return pipeline
 
 
