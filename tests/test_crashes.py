@@ -59,14 +59,14 @@ def requests_sent(sandbox: Sandbox) -> int:
     return sum(sandbox.log.paths.values())
 
 
-def test_killed_four_times_and_then_one_clean_run(warehouse: Warehouse, sandbox: Sandbox) -> None:
+def test_killed_six_times_and_then_one_clean_run(warehouse: Warehouse, sandbox: Sandbox) -> None:
     moments = random.Random(warehouse.name)
-    for kill in range(4):
+    for kill in range(6):
         sandbox.log.reset()
         child = Child(sync_in_chunks, 500, warehouse.name, SELECT)
         asked = moments.choice([3, 12, 20])
         child.when(lambda asked=asked: requests_sent(sandbox) >= asked)  # type: ignore[misc]
-        time.sleep(moments.uniform(0, 0.8 * kill))
+        time.sleep(moments.uniform(0, 0.5 * kill))
         child.signal(signal.SIGKILL)
         assert child.wait() in (-signal.SIGKILL, 0), child.log.read_text()
     assert sync(warehouse) == 0

@@ -136,7 +136,7 @@ DELIVERIES: dict[str, Callable[[pytest.MonkeyPatch], dict[str, Any]]] = {
     "s3": into_s3,
     "s3-gzip": lambda monkeypatch: into_s3(monkeypatch, output_format="gzip", export_interval=0.05),
 }
-ROUTES = [("duckdb", "cut"), ("duckdb", "gzip"), ("duckdb", "s3"), ("postgres", "s3-gzip")]
+ROUTES = [("duckdb", "cut"), ("duckdb", "gzip"), ("duckdb", "s3"), ("postgres", "cut"), ("postgres", "s3-gzip")]
 
 
 @pytest.mark.parametrize(("warehouse", "delivery"), ROUTES, indirect=["warehouse"])
