@@ -210,8 +210,7 @@ class ExportJob:
         """Note whose profiles a `profiles.Group` has, before its rows are on their way; returns what `loaded` is told.
 
         `damaged` says that some of it could not be read, `strange` that it has lines which are no profiles. What is
-        never said to be loaded the next run forgets: it
-        reads the group again, perhaps by other `pii` rules.
+        never said to be loaded the next run forgets: it reads the group again, perhaps by other `pii` rules.
         """
         if damaged or strange:
             with self._changing():
