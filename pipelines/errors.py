@@ -20,9 +20,10 @@ def loading() -> Iterator[None]:
     try:
         yield
     except (PipelineStepFailed, DestinationException) as failure:
-        *outer, cause = _chain(failure)
-        if any(isinstance(error, KeyboardInterrupt) for error in (*outer, cause)):
+        chain = list(_chain(failure))
+        if any(isinstance(error, KeyboardInterrupt) for error in chain):
             raise KeyboardInterrupt from None  # dlt makes a failure of any exception
+        cause = chain[-1]
         if not isinstance(failure, PipelineStepFailed) or failure.step in ("load", "sync"):
             raise RunFailed(
                 f"The warehouse did not take the load: {first_line(cause)}. What was loaded before is complete; the"

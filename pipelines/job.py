@@ -23,10 +23,10 @@ from destinations.settings import apply_loader_defaults
 from destinations.state import adopt
 from pipelines.errors import RunFailed, loading
 from sources.braze import default_names, open_client
+from sources.braze.audience import Audience
 from sources.braze.client import Client
 from sources.braze.disposition import can_merge
 from sources.braze.errors import ConfigurationError
-from sources.braze.export_jobs import Audience
 from sources.braze.extraction import USERS
 from sources.braze.settings import Settings
 from sources.braze.tables import RESOURCES

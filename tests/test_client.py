@@ -514,9 +514,10 @@ def test_requests_run_side_by_side_and_are_counted() -> None:
 
     reset = str(int(time.time()) + 1000)
     headers = {"X-RateLimit-Limit": "50000", "X-RateLimit-Remaining": "49000", "X-RateLimit-Reset": reset}
-    seconds, client, _ = ask(script(Reply(delay=0.1, headers=headers)), work)
+    seconds, client, server = ask(script(Reply(delay=0.1, headers=headers)), work)
     assert 0.5 <= seconds < 1.5  # 4 probes, then 64 requests in 4 rounds of 16
-    assert client.traffic.by_path == {"campaigns/data_series": 68}
+    assert [request.path for request in server.received] == ["campaigns/data_series"] * 68
+    assert (client.traffic.requests, client.traffic.retries, client.traffic.succeeded) == (68, 0, 68)
     assert client.traffic.in_flight == 0
 
 

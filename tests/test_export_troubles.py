@@ -11,8 +11,9 @@ import duckdb
 import pytest
 from aiohttp import web
 
+from sources.braze.audience import Audience
 from sources.braze.export_files import ARCHIVE, Bucket
-from sources.braze.export_jobs import Audience, ExportCanceledError, find_job
+from sources.braze.export_jobs import ExportCanceledError, find_job
 from sources.braze.exports import AllArrived, Arrived, ExportTimeoutError, Failed, cancel_export
 from sources.braze.profile_files import CorruptFileError, blocks
 from sources.braze.profiles import ProfileShredder

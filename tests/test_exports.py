@@ -16,12 +16,13 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from sources.braze import exports as exports_module
+from sources.braze.audience import Audience
 from sources.braze.client import Client
 from sources.braze.errors import ConfigurationError
 from sources.braze.export_fields import export_fields
 from sources.braze.export_files import open_bucket
 from sources.braze.export_ids import export_ids
-from sources.braze.export_jobs import Audience, find_job
+from sources.braze.export_jobs import find_job
 from sources.braze.exports import (
     AllArrived,
     Arrived,

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from sources.braze import endpoints, flatten
+from sources.braze.audience import Audience
 from sources.braze.client import Client
 from sources.braze.export_fields import REQUESTABLE, ExportFields
 from sources.braze.export_ids import export_ids
-from sources.braze.export_jobs import Audience, find_job
+from sources.braze.export_jobs import find_job
 from sources.braze.exports import Exports, ExportSettings, cancel_export
 from sources.braze.model import Type
 from sources.braze.profile_tables import GLOBAL_CONTROL_GROUP

@@ -292,7 +292,6 @@ class Client:
 
     async def _hand_over(self, call: _Call) -> Answer:
         self.traffic.requests += 1
-        self.traffic.by_path[call.question.endpoint.path] += 1
         self.traffic.in_flight += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._exchange, call)

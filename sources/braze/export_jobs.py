@@ -29,11 +29,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sources.braze.arrow import arrow_schema
-from sources.braze.endpoints import USERS_EXPORT_GLOBAL_CONTROL_GROUP, USERS_EXPORT_SEGMENT, Endpoint
+from sources.braze.audience import Audience
 from sources.braze.errors import BrazeError
 from sources.braze.model import Table
 from sources.braze.private_files import owner_only, private_folder
-from sources.braze.profile_tables import GLOBAL_CONTROL_GROUP, GLOBAL_CONTROL_GROUP_MEMBERS, SEGMENT_MEMBERS
 
 ABANDONED_AFTER = 24 * 3600.0
 """Seconds after which a job that nobody went on with is removed: no URL lives that long."""
@@ -42,28 +41,6 @@ WORK = "work"
 _MEMBERS_AT_A_TIME = 100_000
 _REMOVED = ".removed-"
 """In the name of a folder that is being removed; no audience's name has a dot."""
-
-
-@dataclass(frozen=True)
-class Audience:
-    """Whose profiles are exported: a segment's, or the global control group's."""
-
-    segment_id: str
-
-    @property
-    def is_control_group(self) -> bool:
-        """Whether it is the global control group."""
-        return self.segment_id == GLOBAL_CONTROL_GROUP
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """The endpoint that exports it."""
-        return USERS_EXPORT_GLOBAL_CONTROL_GROUP if self.is_control_group else USERS_EXPORT_SEGMENT
-
-    @property
-    def members_table(self) -> Table:
-        """The table of its members."""
-        return GLOBAL_CONTROL_GROUP_MEMBERS if self.is_control_group else SEGMENT_MEMBERS
 
 
 class ExportCanceledError(BrazeError):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import requests
 
+from sources.braze.audience import Audience
 from sources.braze.client import Client
 from sources.braze.endpoints import EXPORT_SEGMENT_CANCEL
 from sources.braze.errors import BadAnswer, BrazeError, ConfigurationError, ExportRunning
@@ -23,7 +24,6 @@ from sources.braze.export_fields import ExportFields
 from sources.braze.export_files import ARCHIVE, Bucket, StorageError, fetch_archive, open_bucket
 from sources.braze.export_jobs import (
     Asked,
-    Audience,
     ExportCanceledError,
     ExportJob,
     NotKeptError,

@@ -9,8 +9,8 @@ from dlt.extract import DltResource
 from dlt.extract.items import DataItemWithMeta
 
 from sources.braze.arrow import empty, to_arrow
+from sources.braze.audience import Audience
 from sources.braze.chunks import Chunk
-from sources.braze.export_jobs import Audience
 from sources.braze.extraction import USERS, Extraction
 from sources.braze.hints import with_table
 from sources.braze.model import Table, Type

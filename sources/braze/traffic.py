@@ -1,7 +1,6 @@
 """What a run has sent, for progress, `sync_runs` and metrics."""
 
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sources.braze.rate_limits import RateLimits
 
@@ -10,8 +9,8 @@ from sources.braze.rate_limits import RateLimits
 class Traffic:
     """What was sent so far; written by the event loop, safe to read from other threads.
 
-    `requests` are HTTP requests sent, among them `retries` and those `refused` with 429, and `by_path` the
-    same per endpoint path; `succeeded` got a usable answer; `in_flight` are under way now.
+    `requests` are HTTP requests sent, among them `retries` and those `refused` with 429; `succeeded` got a usable
+    answer; `in_flight` are under way now.
     """
 
     limits: RateLimits
@@ -20,7 +19,6 @@ class Traffic:
     refused: int = 0
     succeeded: int = 0
     in_flight: int = 0
-    by_path: Counter[str] = field(default_factory=Counter)
 
     @property
     def waited(self) -> float:

@@ -11,13 +11,13 @@ from typing import TypeVar
 
 import pyarrow as pa
 
+from sources.braze.audience import Audience
 from sources.braze.client import Client
 from sources.braze.endpoints import USERS_EXPORT_IDS, USERS_EXPORT_SEGMENT, Endpoint
 from sources.braze.errors import BrazeError, ConfigurationError
 from sources.braze.export_ids import export_ids
 from sources.braze.export_jobs import (
     WORK,
-    Audience,
     ExportCanceledError,
     ExportJob,
     NotKeptError,
