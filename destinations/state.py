@@ -48,6 +48,7 @@ def adopt(pipeline: dlt.Pipeline, fingerprint: str) -> None:
     Everything else in the pipeline's working directory goes, unless `settle` noted that it is what the warehouse
     holds. Makes no DuckDB file.
     """
+    _finish_folders(pipeline)
     newest = _newest_load(pipeline)
     if pipeline.has_pending_data:
         usable = _continues(pipeline, fingerprint, newest)
@@ -85,6 +86,13 @@ def prune_state(pipeline: dlt.Pipeline, keep: int = 10) -> None:
             keep=keep,
         )
         client.execute_sql(delete, pipeline.pipeline_name, pipeline.pipeline_name)
+
+
+def _finish_folders(pipeline: dlt.Pipeline) -> None:
+    """Make what is missing of dlt's folder for loads: it takes one for whole that a killed run had only begun."""
+    storage = pipeline._get_load_storage()  # dlt has no public way to it
+    if storage.is_storage_ready():
+        storage.initialize_storage()
 
 
 def _continues(pipeline: dlt.Pipeline, fingerprint: str, newest: str | None) -> bool:

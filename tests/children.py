@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -73,6 +74,17 @@ def command(*arguments: str) -> None:
 def command_with_little_disk(most: int, *arguments: str) -> None:
     """The same where no file can grow beyond `most` bytes."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    command(*arguments)
+
+
+def command_killed_before(step: str, part: str, *arguments: str) -> None:
+    """The same, killed before the first such file-system step (an audit event) on a path with `part` in it."""
+
+    def kill(event: str, details: tuple[Any, ...]) -> None:
+        if event == step and any(part in str(detail) for detail in details):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(kill)
     command(*arguments)
 
 

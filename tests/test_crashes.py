@@ -18,7 +18,7 @@ from pipelines.errors import RunFailed
 from pipelines.job import Job
 from pipelines.run import run
 from sources.braze_sandbox import RateLimit, Sandbox, WorkspaceOptions
-from tests.children import Child, command, command_with_little_disk, sync_in_chunks
+from tests.children import Child, command, command_killed_before, command_with_little_disk, sync_in_chunks
 from tests.nights import quick_client
 from tests.warehouses import Warehouse
 from tests.workspaces import configure, differences, doubled, orphans
@@ -43,10 +43,10 @@ def sync(warehouse: Warehouse, select: str = SELECT) -> int:
     return run(Job("sync", select, warehouse.name, client=quick_client))
 
 
-def wrong(warehouse: Warehouse, sandbox: Sandbox) -> list[str]:
+def wrong(warehouse: Warehouse, sandbox: Sandbox, tables: tuple[str, ...] = TABLES) -> list[str]:
     """What differs from the sandbox's statement, what is there twice, what has lost its parent."""
     totals = sandbox.totals(sandbox.workspace.opened, sandbox.workspace.now().date())
-    differing = differences(warehouse, {table: totals[table] for table in TABLES})
+    differing = differences(warehouse, {table: totals[table] for table in tables})
     return [*map(str, differing.items()), *doubled(warehouse), *orphans(warehouse)]
 
 
@@ -73,6 +73,27 @@ def test_killed_six_times_and_then_one_clean_run(warehouse: Warehouse, sandbox: 
     assert wrong(warehouse, sandbox) == []
     assert set(statuses(warehouse)) <= {"ok", "failed"}
     assert statuses(warehouse)[-1] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("step", "path"),
+    [
+        ("os.mkdir", "load/new"),
+        ("os.mkdir", "load/normalized"),
+        ("os.mkdir", "load/loaded"),
+        ("os.rename", "load/loaded/"),
+    ],
+)
+def test_killed_between_two_steps_of_dlt_in_its_working_directory(
+    step: str, path: str, sandbox: Sandbox, workplace: Path
+) -> None:
+    """Moments that dlt itself does not recover from."""
+    child = Child(command_killed_before, step, path, "sync", "--select", "kpis")
+    assert child.wait() == -signal.SIGKILL, child.log.read_text()
+    warehouse = Warehouse("duckdb", str(workplace / "warehouse.duckdb"))
+    assert sync(warehouse, "kpis") == 0
+    assert statuses(warehouse) == ["failed", "ok"]
+    assert wrong(warehouse, sandbox, tables=("kpi_daily",)) == []
 
 
 def test_sigterm_loads_what_has_arrived_and_the_next_run_goes_on(warehouse: Warehouse, sandbox: Sandbox) -> None:
