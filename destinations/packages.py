@@ -30,7 +30,6 @@ def complete(pipeline: dlt.Pipeline) -> None:
     if not pipeline.has_pending_data:
         return
     _drop_normalized(pipeline)
-    _archive_loaded(pipeline)
     if pipeline.list_extracted_load_packages():
         pipeline.normalize()
     _take_back_states(pipeline)
@@ -45,15 +44,6 @@ def _drop_normalized(pipeline: dlt.Pipeline) -> None:
     extracted = pipeline._get_normalize_storage().extracted_packages  # dlt has no public way to it
     for load_id in set(pipeline.list_extracted_load_packages()) & set(pipeline.list_normalized_load_packages()):
         extracted.delete_package(load_id)
-
-
-def _archive_loaded(pipeline: dlt.Pipeline) -> None:
-    """Put packages away that a killed run had marked as loaded but not moved: dlt refuses to complete them again."""
-    storage = pipeline._get_load_storage()  # dlt has no public way to it
-    for load_id in pipeline.list_normalized_load_packages():
-        if storage.normalized_packages.is_package_completed(load_id):
-            loaded = storage.get_loaded_package_path(load_id)
-            storage.storage.rename_tree(storage.get_normalized_package_path(load_id), loaded)
 
 
 def _take_back_states(pipeline: dlt.Pipeline) -> None:

@@ -50,6 +50,7 @@ def adopt(pipeline: dlt.Pipeline, fingerprint: str) -> None:
     """
     _finish_folders(pipeline)
     newest = _newest_load(pipeline)
+    _archive(pipeline, newest)
     if pipeline.has_pending_data:
         usable = _continues(pipeline, fingerprint, newest)
     else:
@@ -68,8 +69,7 @@ def settle(pipeline: dlt.Pipeline) -> None:
     """
     mark = _mark(pipeline)
     if mark and not pipeline.has_pending_data:
-        newest = max((*pipeline.list_completed_load_packages(), *filter(None, [mark.load])), default=None)
-        _set_mark(pipeline, mark._replace(load=newest, settled=True))
+        _set_mark(pipeline, mark._replace(load=_newest_done(pipeline, mark), settled=True))
 
 
 def prune_state(pipeline: dlt.Pipeline, keep: int = 10) -> None:
@@ -95,17 +95,28 @@ def _finish_folders(pipeline: dlt.Pipeline) -> None:
         storage.initialize_storage()
 
 
-def _continues(pipeline: dlt.Pipeline, fingerprint: str, newest: str | None) -> bool:
-    """Say whether the pending packages follow directly on what the warehouse holds.
+def _archive(pipeline: dlt.Pipeline, newest: str | None) -> None:
+    """Put the package away that the warehouse counts as loaded, if a run was killed before it did so.
 
-    A package that the warehouse counts as loaded is still pending if the run was killed before it noted that.
+    dlt would count it twice, or refuse to load it again.
     """
+    if newest and newest in pipeline.list_normalized_load_packages():
+        storage = pipeline._get_load_storage()
+        loaded = storage.get_loaded_package_path(newest)
+        storage.storage.rename_tree(storage.get_normalized_package_path(newest), loaded)
+
+
+def _continues(pipeline: dlt.Pipeline, fingerprint: str, newest: str | None) -> bool:
+    """Say whether the pending packages follow directly on what the warehouse holds."""
     mark = _mark(pipeline)
     if mark is None or mark.fingerprint != fingerprint:
         return False
-    pending = {*pipeline.list_extracted_load_packages(), *pipeline.list_normalized_load_packages()}
-    done = [*pipeline.list_completed_load_packages(), *filter(None, [mark.load])]
-    return newest == max(done, default=None) or newest in pending
+    return newest == _newest_done(pipeline, mark)
+
+
+def _newest_done(pipeline: dlt.Pipeline, mark: _Mark) -> str | None:
+    """Return the id of the newest load that was completed from this working directory or noted in its mark."""
+    return max((*pipeline.list_completed_load_packages(), *filter(None, [mark.load])), default=None)
 
 
 def _mark(pipeline: dlt.Pipeline) -> _Mark | None:
