@@ -27,6 +27,7 @@ def client_of(pipeline: dlt.Pipeline) -> FilesystemClient:
     """Dlt's client of a pipeline whose destination keeps files, with the newest schema that is stored beside them."""
     client = pipeline.destination_client()
     assert isinstance(client, FilesystemClient)
+    client.fs_client.invalidate_cache()  # those who only read keep listings, and share them within a process
     if schema := stored_schema(client):
         client.schema = schema
     return client

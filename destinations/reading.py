@@ -56,6 +56,11 @@ class Dataset:
 
     def table_names(self) -> list[str]:
         """List the tables of the dataset, dlt's own left out, in alphabetical order; empty before the first load."""
+        if is_lake(self._pipeline.destination):
+            from destinations import lake
+
+            assert isinstance(self.client, lake.CurrentRows)
+            return lake.table_names(self.client.remote_client)
         if self._pipeline.destination.destination_type not in (DUCKDB, POSTGRES):
             return _declared_tables(self._pipeline)
         dataset = self._pipeline.dataset_name.replace("'", "''")
@@ -117,10 +122,6 @@ def connected(pipeline: dlt.Pipeline) -> Iterator[Dataset]:
 
 def _declared_tables(pipeline: dlt.Pipeline) -> list[str]:
     """The tables of the schema that is stored in the dataset, those that exist."""
-    if is_lake(pipeline.destination):
-        from destinations import lake
-
-        return lake.table_names(lake.client_of(pipeline))
     with pipeline.destination_client() as client:
         schema = stored_schema(client)
         if schema is None or not isinstance(client, SqlJobClientBase):

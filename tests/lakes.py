@@ -30,6 +30,7 @@ class Lake(Warehouse):
         files, folder = fsspec.core.url_to_fs(f"{self.credentials}/braze")
         if not isinstance(files, fsspec.implementations.local.LocalFileSystem):
             files.invalidate_cache()
+            files.find(folder)  # keeps DuckDB from asking for every file
             connection.register_filesystem(files)
         scans: dict[str, str] = {}
 

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -50,14 +51,27 @@ KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
 REGION = "us-east-1"
 
 
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket, and the file that its server writes a line to for each request."""
+
+    url: str
+    log: Path
+
+    def looks(self) -> int:
+        """How often it was asked for what it knows of one file."""
+        return self.log.read_text().count('"HEAD ')
+
+
 @pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    """The URL of a bucket of an S3 in a process of its own: deltalake blocks all of Python while it waits."""
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
+    """A bucket of an S3 in a process of its own: deltalake blocks all of Python while it waits."""
+    log = tmp_path_factory.mktemp("s3") / "log"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+    with log.open("w") as lines, subprocess.Popen(command, stdout=lines, stderr=lines) as server:
         endpoint = f"http://127.0.0.1:{port}"
         with pytest.MonkeyPatch.context() as patch:
             for name, value in {**KEYS, "AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": endpoint}.items():
@@ -65,7 +79,7 @@ def bucket() -> Iterator[str]:
             s3fs.S3FileSystem.clear_instance_cache()  # they remember the server of another module
             retries = botocore.config.Config(retries={"max_attempts": 10, "mode": "standard"})
             boto3.client("s3", config=retries).create_bucket(Bucket="lakes")
-            yield "s3://lakes"
+            yield Bucket("s3://lakes", log)
         server.terminate()
 
 
@@ -175,17 +189,20 @@ def test_two_nights_on_disk(
 
 @pytest.mark.parametrize("table_format", ["parquet", "delta"])
 def test_two_nights_in_a_bucket(
-    bucket: str,
+    bucket: Bucket,
     at: Callable[..., Lake],
     workplace: Path,
     monkeypatch: pytest.MonkeyPatch,
     table_format: str,
 ) -> None:
-    place = at(f"{bucket}/{table_format}", table_format)
+    place = at(f"{bucket.url}/{table_format}", table_format)
     settings = {**KEYS, "REGION_NAME": REGION, "ENDPOINT_URL": os.environ["AWS_ENDPOINT_URL"]}
     for name, value in settings.items():
         monkeypatch.setenv(f"DESTINATION__FILESYSTEM__CREDENTIALS__{name}", value)
     two_nights(place, monkeypatch, workplace, "campaigns,kpis", canvases=1)
+    looks = bucket.looks()
+    shown(place)
+    assert bucket.looks() - looks < 5, "files are listed, not asked for one by one"
 
 
 def _quoted(column: Any) -> str:
