@@ -137,7 +137,7 @@ def _check_other(destination: AnyDestination, dataset: str, write: bool = True) 
             if is_lake(destination):
                 _import_table_format(client.capabilities.preferred_table_format)
                 if write:
-                    _prove_file(client)
+                    _prove_file(client, initialized)
             elif write and client.capabilities.sqlglot_dialect not in _UNPROVEN:
                 _prove_table(client.sql_client, initialized)
 
@@ -193,19 +193,27 @@ def _import_table_format(table_format: str | None) -> None:
         import dlt.common.libs.pyiceberg  # noqa: F401
 
 
-def _prove_file(client: Any) -> None:
-    """Write a file where the dataset is or will be, and remove it with the folders that were made for it."""
+def _prove_file(client: Any, initialized: bool) -> None:
+    """Write a file where the dataset is or will be, and remove it with the folders that were made for it.
+
+    dlt makes the dataset's own folder, and fails if it is there: an empty one goes, whoever made it.
+    """
     files, folder = client.fs_client, client.dataset_path.rstrip("/")
-    made = [
-        path for path in (folder, folder.rpartition("/")[0]) if client.is_local_filesystem and not files.exists(path)
-    ]
+    parent = folder.rpartition("/")[0]
+    new_parent = client.is_local_filesystem and not files.exists(parent)
     probe = f"{folder}/{_PROBE}"
     if client.is_local_filesystem:
         files.makedirs(folder, exist_ok=True)
     files.pipe_file(probe, b"")
     files.rm_file(probe)
-    for path in made:
-        files.rmdir(path)
+    if client.is_local_filesystem and not initialized:
+        if files.ls(folder):
+            raise DestinationError(
+                f"The folder {folder} has other files in it than a dataset's: empty it, or name another dataset."
+            )
+        files.rmdir(folder)
+    if new_parent:
+        files.rmdir(parent)
 
 
 def _prove_table(client: SqlClientBase[Any], initialized: bool) -> None:

@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 import dlt
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.destination.typing import PreparedTableSchema
 from dlt.common.schema import Schema
 from dlt.common.storages.configuration import FileSystemCredentials
@@ -35,7 +36,15 @@ def client_of(pipeline: dlt.Pipeline) -> FilesystemClient:
 
 def table_names(client: FilesystemClient) -> list[str]:
     """The tables that have files, dlt's own left out."""
-    return sorted(name for name in client.schema.data_table_names() if client.list_table_files(name))
+    return sorted(name for name in client.schema.data_table_names() if _files_of(client, name))
+
+
+def _files_of(client: FilesystemClient, table: str) -> list[str]:
+    """The files of a table; a run that was killed may not have made its folder."""
+    try:
+        return list(client.list_table_files(table))
+    except DestinationUndefinedEntity:
+        return []
 
 
 def newest_load(client: FilesystemClient) -> str | None:
@@ -54,7 +63,7 @@ def _load_ids(client: FilesystemClient, table: str) -> set[str]:
     """The loads that the files of one of dlt's own tables are named for."""
     if not client.is_storage_initialized():
         return set()
-    names = [file.rpartition("/")[2] for file in client.list_table_files(table)]
+    names = [file.rpartition("/")[2] for file in _files_of(client, table)]
     return {found["load"] for name in names if (found := _LOAD_FILE.match(name))}
 
 
@@ -127,6 +136,5 @@ class CurrentRows(FilesystemSqlClient):
         if table_format == ICEBERG:
             return _iceberg_files(client, name)
         return [
-            file if client.is_local_filesystem else client.make_remote_url(file)
-            for file in client.list_table_files(name)
+            file if client.is_local_filesystem else client.make_remote_url(file) for file in _files_of(client, name)
         ]

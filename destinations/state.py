@@ -5,6 +5,7 @@ trusts it whenever its version number is the higher one: wrong as soon as the wa
 from a backup, exchanged for another one, or loaded from another machine.
 """
 
+from pathlib import Path
 from typing import NamedTuple
 
 import dlt
@@ -48,7 +49,7 @@ def adopt(pipeline: dlt.Pipeline, fingerprint: str) -> None:
     Everything else in the pipeline's working directory goes, unless `settle` noted that it is what the warehouse
     holds. Makes no DuckDB file.
     """
-    _finish_folders(pipeline)
+    _mend(pipeline)
     newest = _newest_load(pipeline)
     _archive(pipeline, newest)
     if pipeline.has_pending_data:
@@ -88,11 +89,17 @@ def prune_state(pipeline: dlt.Pipeline, keep: int = 10) -> None:
         client.execute_sql(delete, pipeline.pipeline_name, pipeline.pipeline_name)
 
 
-def _finish_folders(pipeline: dlt.Pipeline) -> None:
-    """Make what is missing of dlt's folder for loads: it takes one for whole that a killed run had only begun."""
-    storage = pipeline._get_load_storage()  # dlt has no public way to it
-    if storage.is_storage_ready():
-        storage.initialize_storage()
+def _mend(pipeline: dlt.Pipeline) -> None:
+    """Finish or undo what a killed run had half done in the working directory, where dlt does neither.
+
+    It takes its folder for loads for whole once that is there, and every file among the schemas for one of them.
+    """
+    load_storage = pipeline._get_load_storage()  # dlt has no public way to it
+    if load_storage.is_storage_ready():
+        load_storage.initialize_storage()
+    for file in Path(pipeline.working_dir, "schemas").glob("*"):
+        if not file.name.endswith(".schema.json"):
+            file.unlink()
 
 
 def _archive(pipeline: dlt.Pipeline, newest: str | None) -> None:

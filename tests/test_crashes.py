@@ -19,6 +19,7 @@ from pipelines.job import Job
 from pipelines.run import run
 from sources.braze_sandbox import RateLimit, Sandbox, WorkspaceOptions
 from tests.children import Child, command, command_killed_before, command_with_little_disk, sync_in_chunks
+from tests.lakes import copied, lake
 from tests.nights import quick_client
 from tests.warehouses import Warehouse
 from tests.workspaces import configure, differences, doubled, orphans
@@ -76,23 +77,29 @@ def test_killed_six_times_and_then_one_clean_run(warehouse: Warehouse, sandbox: 
 
 
 @pytest.mark.parametrize(
-    ("step", "path"),
+    ("destination", "step", "path"),
     [
-        ("os.mkdir", "load/new"),
-        ("os.mkdir", "load/normalized"),
-        ("os.mkdir", "load/loaded"),
-        ("os.rename", "load/loaded/"),
+        ("duckdb", "os.mkdir", "load/new"),
+        ("duckdb", "os.mkdir", "load/normalized"),
+        ("duckdb", "os.mkdir", "load/loaded"),
+        ("duckdb", "os.rename", "load/loaded/"),
+        ("filesystem", "os.rmdir", "lake/braze"),
+        ("filesystem", "os.mkdir", "lake/braze/_dlt_loads"),
+        ("filesystem", "os.mkdir", "lake/braze/_dlt_pipeline_state"),
     ],
 )
-def test_killed_between_two_steps_of_dlt_in_its_working_directory(
-    step: str, path: str, sandbox: Sandbox, workplace: Path
+def test_killed_between_two_steps_of_dlt_in_a_folder(
+    destination: str, step: str, path: str, sandbox: Sandbox, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Moments that dlt itself does not recover from."""
-    child = Child(command_killed_before, step, path, "sync", "--select", "kpis")
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(workplace / "lake"))
+    child = Child(command_killed_before, step, path, "sync", "--select", "kpis", "--destination", destination)
     assert child.wait() == -signal.SIGKILL, child.log.read_text()
-    warehouse = Warehouse("duckdb", str(workplace / "warehouse.duckdb"))
+    warehouse = Warehouse(destination, str(workplace / "warehouse.duckdb"))
     assert sync(warehouse, "kpis") == 0
-    assert statuses(warehouse) == ["failed", "ok"]
+    if destination == "filesystem":
+        warehouse = copied(lake(workplace / "lake"), workplace / "copy.duckdb")
+    assert statuses(warehouse)[-1] == "ok"
     assert wrong(warehouse, sandbox, tables=("kpi_daily",)) == []
 
 

@@ -67,6 +67,16 @@ def test_check_proves_that_it_can_be_written_and_leaves_no_table(places: Path, n
     check(destination(name), "braze")
 
 
+def test_a_folder_of_other_files_is_no_dataset(places: Path) -> None:
+    (places / "lake" / "braze").mkdir(parents=True)
+    check(destination("filesystem"), "braze")  # an empty one may be there
+    (places / "lake" / "braze").mkdir()
+    (places / "lake" / "braze" / "notes.txt").write_text("mine")
+    with pytest.raises(DestinationError, match="lake/braze has other files in it"):
+        check(destination("filesystem"), "braze")
+    assert [path.name for path in (places / "lake").rglob("*")] == ["braze", "notes.txt"]
+
+
 def test_a_folder_that_cannot_be_written_is_named(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(URL, "/proc/lake")
     result = CliRunner().invoke(cli, ["status", "--destination", "filesystem"])

@@ -201,6 +201,15 @@ def test_a_killed_run_is_completed_and_nothing_doubled(warehouse, moment):
     assert warehouse.query(ALL) == rows_of(3)
 
 
+def test_a_schema_that_was_being_written_when_the_run_was_killed_is_none(warehouse):
+    schemas = Path(night(warehouse.name).working_dir, "schemas")
+    killed_night(warehouse.name, "normalized")
+    (schemas / "0123456789abcdef").write_text("{")
+    complete(adopted(warehouse.name))
+    assert night(warehouse.name).schema_names == ["counting"]
+    assert warehouse.query(ALL) == rows_of(3)
+
+
 def test_pending_packages_of_another_warehouse_are_dropped(workplace, monkeypatch):
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", "one.duckdb")
     night("duckdb")
