@@ -67,13 +67,13 @@ def test_figures_of_25_days_ago_restated_are_exact_after_the_next_run(sandbox: S
 def test_no_fewer_days_than_the_lookback_and_no_request_for_final_days(
     lookback: int, cursor_age: int, missed: int, spec: SeriesSpec
 ) -> None:
-    """`missed` nights ago was the run before; a day is final that was read when `lookback` days old or older."""
+    """`missed` nights ago was the run before; a day is final that was over and `lookback` days old when it was read."""
     calendar = Calendar(utc(TODAY), ZoneInfo("UTC"), lookback)
     cursor = TODAY - timedelta(days=1 + missed + 1)
     entity = Entity("e", {}, {}, begins=TODAY - timedelta(days=cursor_age))
     spans = calendar.requests(spec, entity, cursor)
     days = sorted({day for span in spans for day in span.days()})
-    due = {TODAY - timedelta(days=age) for age in range(lookback + missed + 1)} | {TODAY}
+    due = {TODAY - timedelta(days=age) for age in range(max(lookback, 1) + missed + 1)} | {TODAY}
     due = {day for day in due if day >= entity.begins}
     assert due <= set(days)
     assert days == sorted(set(days))
