@@ -59,9 +59,9 @@ def destination(name: str, file: Path | None = None, read_only: bool = False) ->
 
     DuckDB writes `file` if given, else what `DESTINATION__DUCKDB__CREDENTIALS` says, else `warehouse.duckdb`;
     relative paths start at the current folder. Its `global_config` setting overrides `DUCKDB_LIMITS`. With
-    `read_only` DuckDB refuses every change, and lets other readers in; folders of a bucket are listed, and the lists
-    kept for a minute, instead of asking for every file. `filesystem` writes Parquet, or what
-    `DESTINATION__FILESYSTEM__TABLE_FORMAT` says: `parquet`, `delta` or `iceberg`; Athena writes Iceberg.
+    `read_only` DuckDB refuses every change, and lets other readers in; the folders of a bucket are listed, and every
+    file known by its folder's list. `filesystem` writes Parquet, or what `DESTINATION__FILESYSTEM__TABLE_FORMAT`
+    says: `parquet`, `delta` or `iceberg`; Athena writes Iceberg.
 
     Raises DestinationError for an unknown name, for a DuckDB database that is no file, for another table format, and
     for `file` with another destination than DuckDB. Opens nothing.

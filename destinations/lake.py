@@ -90,6 +90,8 @@ class CurrentRows(FilesystemSqlClient):
 
     def __init__(self, remote_client: FilesystemClient) -> None:
         super().__init__(remote_client, remote_client.dataset_name)
+        # What a reader sees belongs together, however long it takes: dlt would have lists forgotten after a minute.
+        remote_client.fs_client.dircache.listings_expiry_time = None
 
     def create_view_select(
         self, table_schema: PreparedTableSchema, schema: Schema | None = None
