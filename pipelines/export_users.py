@@ -76,7 +76,7 @@ def _queried(url: str, sql: str) -> Iterator[str]:
 
 def _from_warehouse(job: Job, sql: str) -> Iterator[str]:
     """The first column of `sql` in the warehouse."""
-    with connected(make_pipeline(job.pipeline, job.dataset, job.destination)) as dataset:
+    with connected(make_pipeline(job.pipeline, job.dataset, job.destination, read_only=True)) as dataset:
         try:
             yield from dataset.first_column(sql)
         except (DatabaseException, SqlglotError) as error:

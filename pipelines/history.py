@@ -53,7 +53,7 @@ def read_history(job: Job) -> History:
     It is not asked while another run is under way: opening a DuckDB file could get in the way of that run.
     """
     try:
-        pipeline = make_pipeline(job.pipeline, job.dataset, job.destination, job.file)
+        pipeline = make_pipeline(job.pipeline, job.dataset, job.destination, job.file, read_only=True)
         with only_run(pipeline), connected(pipeline) as dataset:
             return _read(dataset, job.command)
     except Exception as error:  # every driver has its own
@@ -80,7 +80,7 @@ def last_start(job: Job, names: Sequence[str]) -> datetime | None:
 
     Raises `RunFailed` while a run is under way, `DestinationError` for a warehouse that cannot be used.
     """
-    pipeline = make_pipeline(job.pipeline, job.dataset, job.destination, job.file)
+    pipeline = make_pipeline(job.pipeline, job.dataset, job.destination, job.file, read_only=True)
     assert pipeline.destination
     with only_run(pipeline):
         check(pipeline.destination, job.dataset)

@@ -106,10 +106,12 @@ class Job:
         return names
 
 
-def make_pipeline(name: str, dataset: str, destination_name: str, file: Path | None = None) -> dlt.Pipeline:
-    """The dlt pipeline that loads into `dataset` of the destination; opens nothing."""
+def make_pipeline(
+    name: str, dataset: str, destination_name: str, file: Path | None = None, read_only: bool = False
+) -> dlt.Pipeline:
+    """The dlt pipeline that loads into `dataset` of the destination, or, `read_only`, reads it; opens nothing."""
     apply_loader_defaults()
-    return dlt.pipeline(name, destination=destination(destination_name, file), dataset_name=dataset)
+    return dlt.pipeline(name, destination=destination(destination_name, file, read_only), dataset_name=dataset)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ import s3fs
 from click.testing import CliRunner
 
 from pipelines.cli import cli
+from pipelines.history import read_history
 from pipelines.job import Job
 from pipelines.verify import run_verify
 from sources.braze.model import Type
@@ -205,6 +206,7 @@ def test_two_nights_in_a_bucket(
     monkeypatch.setattr("fsspec.dircache.time", SimpleNamespace(time=count(0, 3600).__next__))  # reading takes hours
     looks = bucket.looks()
     shown(place)
+    assert read_history(Job("sync", destination=place.name)).loaded
     assert bucket.looks() - looks < 5, "files are listed, not asked for one by one"
 
 
