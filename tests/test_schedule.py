@@ -180,6 +180,7 @@ def company(
     configure(monkeypatch, sandbox, start_date=date.today() - timedelta(days=3), time_zone="UTC")
     sandbox.log.reset()
     yield sandbox
+    assert waited_for(lambda: not sandbox.log.open), "what a killed sync asked is not in the log of the next test"
     sandbox.set(latency=0)
     sandbox.mend()
 

@@ -3,7 +3,6 @@
 import gzip
 import io
 import lzma
-import re
 import struct
 import zipfile
 import zlib
@@ -19,7 +18,6 @@ _LONGEST_LINE = 64 << 20
 _GZIP = b"\x1f\x8b"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _BOM = b"\xef\xbb\xbf"
-_LINE_END = re.compile(b"\n")
 _DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
     *(OSError, EOFError, ValueError, LookupError, OverflowError, RuntimeError),
@@ -136,7 +134,10 @@ def _reading() -> Iterator[None]:
 def _lines(text: bytes, start: int = 0, end: int | None = None) -> pa.LargeBinaryArray:
     """The lines of a part of `text` that begins and ends with one, without a copy of them."""
     end = len(text) if end is None else end
-    ends = [match.end() for match in _LINE_END.finditer(text, start, end)]
+    ends, found = [], text.find(b"\n", start, end)
+    while found >= 0:  # a regular expression takes five times as long
+        ends.append(found + 1)
+        found = text.find(b"\n", found + 1, end)
     if not ends or ends[-1] < end:
         ends.append(end)
     offsets = pa.array([start, *ends], pa.int64())

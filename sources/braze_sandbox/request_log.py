@@ -18,11 +18,11 @@ class Asked:
 
 
 class RequestLog:
-    """Counts per path and status, and the latest requests (up to `kept`)."""
+    """Counts per path and status, the latest requests (up to `kept`), and how many are being answered: `open`."""
 
     def __init__(self, kept: int = 100_000) -> None:
         self._kept = kept
-        self._open = 0
+        self.open = 0
         self.reset()
 
     def reset(self) -> None:
@@ -35,12 +35,12 @@ class RequestLog:
     def begin(self, path: str) -> None:
         """A request has come in."""
         self.paths[path] += 1
-        self._open += 1
-        self.most_at_once = max(self.most_at_once, self._open)
+        self.open += 1
+        self.most_at_once = max(self.most_at_once, self.open)
 
     def end(self, asked: Asked) -> None:
         """It has been answered."""
-        self._open -= 1
+        self.open -= 1
         self.statuses[asked.status] += 1
         self._requests.append(asked)
 

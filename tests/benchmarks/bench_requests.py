@@ -1,15 +1,21 @@
 """How near a load comes to the limit that latency, concurrency and the rate limit set.
 
-The ideal is `requests x latency / concurrency`: what a client takes that does nothing else. Start-up is what the same
-command takes against a workspace that has nothing to load, less its requests.
+The ideal is `requests x latency / concurrency`. No client reaches it, since the stand-in workspace needs a moment for
+each answer: a bare client, which asks the same on as many connections and forgets what it hears, says how near one
+comes. Start-up is what the same command takes against a workspace that has nothing to load, less its requests.
 """
 
+import http.client
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from urllib.parse import urlencode, urlsplit
 
 import duckdb
+import requests
 
 from tests.benchmarks.measuring import Measured, braze_elt, environment, median, print_table, requests_of, sandbox
 
@@ -53,29 +59,73 @@ def at_the_limit(campaigns: int, canvases: int, latencies: tuple[float, ...], ro
             nights = [_two_nights(load, latency) for _ in range(rounds)]
             for night, name in enumerate(("first load", "second night")):
                 runs = [both[night] for both in nights]
-                seconds, requests = median(run.seconds for run in runs), requests_of(runs[0])
-                ideal = requests * latency / CONCURRENCY
+                seconds, asked = median(run.load.seconds for run in runs), requests_of(runs[0].load)
+                ideal, bare = asked * latency / CONCURRENCY, median(run.bare for run in runs)
                 rows.append(
                     (
                         f"{load.name}: {name}",
                         f"{latency * 1000:.0f} ms",
-                        f"{requests:,}",
+                        f"{asked:,}",
                         f"{ideal:.1f}",
                         f"{idle:.1f}",
                         f"{seconds:.1f}",
                         f"{(seconds - idle) / ideal:.2f}",
-                        f"{median(run.cpu for run in runs):.1f}",
+                        f"{bare / ideal:.2f}",
+                        f"{median(run.load.cpu for run in runs):.1f}",
                     )
                 )
-    head = ("load", "latency", "requests", "ideal s", "start-up s", "wall s", "(wall - start-up) / ideal", "CPU s")
+    taken = ("(wall - start-up) / ideal", "bare client / ideal")
+    head = ("load", "latency", "requests", "ideal s", "start-up s", "wall s", *taken, "CPU s")
     print_table(f"At the limit: concurrency {CONCURRENCY}, median of {rounds}", head, rows)
 
 
-def _two_nights(load: Load, latency: float) -> tuple[Measured, Measured]:
-    with sandbox("--latency", str(latency), *load.workspace) as url, tempfile.TemporaryDirectory() as folder:
+@dataclass(frozen=True)
+class _Night:
+    """A night of the connector, and the seconds that a bare client takes for its requests."""
+
+    load: Measured
+    bare: float
+
+
+def _two_nights(load: Load, latency: float) -> list[_Night]:
+    """Both sides begin with a workspace that has answered nothing yet."""
+    options = ("--latency", str(latency), *load.workspace)
+    with sandbox(*options) as url, tempfile.TemporaryDirectory() as folder:
         env = environment(Path(folder), url, concurrency=CONCURRENCY)
-        first = braze_elt("sync", "--select", load.select, cwd=Path(folder), env=env)
-        return first, braze_elt("sync", "--select", load.select, cwd=Path(folder), env=env)
+        nights = []
+        for _ in range(2):
+            requests.post(f"{url}/_sandbox/reset", timeout=10).raise_for_status()
+            run = braze_elt("sync", "--select", load.select, cwd=Path(folder), env=env)
+            nights.append((run, _asked(url)))
+    with sandbox(*options) as url:
+        return [_Night(run, _bare(url, asked)) for run, asked in nights]
+
+
+def _asked(url: str) -> list[str]:
+    """Path and query of all that was asked of a workspace."""
+    log = requests.get(f"{url}/_sandbox/requests?listed=true", timeout=10).json()
+    return [f"{one['path']}?{urlencode(one['params'])}" for one in log["requests"]]
+
+
+def _bare(url: str, asked: list[str]) -> float:
+    """The seconds it takes to ask this, and read each answer."""
+    waiting: SimpleQueue[str] = SimpleQueue()
+    for target in asked:
+        waiting.put(target)
+
+    def ask(_: int) -> None:
+        connection = http.client.HTTPConnection(urlsplit(url).netloc)
+        while True:
+            try:
+                connection.request("GET", waiting.get_nowait(), headers={"Authorization": "Bearer benchmark"})
+            except Empty:
+                return connection.close()
+            connection.getresponse().read()
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(CONCURRENCY) as threads:
+        list(threads.map(ask, range(CONCURRENCY)))
+    return time.perf_counter() - started
 
 
 def _start_up(latency: float) -> float:
@@ -94,15 +144,15 @@ def under_a_rate_limit(canvases: int, limit: int, period: int) -> None:
         started = time.time()
         run = braze_elt("sync", "--select", CANVASES, cwd=Path(folder), env=env)
         refused = _refused(Path(folder))
-    requests, spendable, idle = requests_of(run), limit * (1 - reserve), _start_up(0)
+    asked, spendable, idle = requests_of(run), limit * (1 - reserve), _start_up(0)
     # The first and the last window are open for a part of the run only; as few windows as can be are counted.
     first = period - (started + idle) % period
     windows = 1 + max(0, run.seconds - idle - first) / period
-    used = min(1.0, requests / (windows * spendable))
+    used = min(1.0, asked / (windows * spendable))
     print_table(
         f"Under a rate limit of {limit} requests in {period} s, reserve {reserve:.0%}",
         ("requests", "seconds", "windows", "allowance used", "refused"),
-        [(f"{requests:,}", f"{run.seconds:.1f}", f"{windows:.1f}", f"{used:.0%}", f"{refused / requests:.2%}")],
+        [(f"{asked:,}", f"{run.seconds:.1f}", f"{windows:.1f}", f"{used:.0%}", f"{refused / asked:.2%}")],
     )
 
 
