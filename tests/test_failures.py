@@ -202,6 +202,16 @@ def test_what_vanished_closes_its_failure_and_keeps_its_days(sandbox: Sandbox) -
     assert len(nights.rows("campaign_daily", campaign_id=campaign)) == kept > 0
 
 
+def test_a_segment_that_is_tracked_no_more_closes_its_failure(sandbox: Sandbox) -> None:
+    nights = Nights(sandbox)
+    segment = next(one for one in sandbox.workspace.segments.values() if one.tracked)
+    sandbox.fail("/segments/data_series", "500", {"segment_id": segment.id})
+    assert [failure.entity_id for failure in nights.night().failures] == [segment.id]
+    sandbox.workspace.update("segment", segment.id, tracked=False)
+    second = nights.night(TODAY + ONE_DAY)
+    assert ([failure.entity_id for failure in second.resolved], second.failures) == ([segment.id], [])
+
+
 def test_an_app_no_longer_asked_for_closes_its_failure(sandbox: Sandbox) -> None:
     nights, app = Nights(sandbox), sandbox.workspace.apps[0]
     sandbox.fail("/sessions/data_series", "500", {"app_id": app})

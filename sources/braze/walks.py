@@ -107,9 +107,11 @@ class Walks:
                 rows = flatten.without_bodies(rows)
             run.post(resource, Parcel(plain=rows, parents=[{catalog.parameter: entry["id"]}]))
         record.mend(resource, entry["id"])
-        if entity:
-            for spec in series:
+        for spec in series:
+            if entity:
                 await self._series(spec, entity, lane)
+            else:
+                record.mend(spec.resource, entry["id"])  # it has no figures (any more), so none are missing
 
     def _keeps_details(self, resource: str) -> bool:
         """Whether the warehouse has details that rows made from a list alone would replace by nothing."""
