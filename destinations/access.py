@@ -24,6 +24,7 @@ from destinations.location import (
     location,
     place_setting,
     quoted,
+    table_format_setting,
 )
 
 _PROBE = "braze_elt_access_check"
@@ -135,9 +136,12 @@ def _check_other(destination: AnyDestination, dataset: str, write: bool = True) 
         with destination.client(Schema(dataset), config) as client:
             initialized = client.is_storage_initialized()
             if is_lake(destination):
-                _import_table_format(client.capabilities.preferred_table_format)
+                table_format = client.capabilities.preferred_table_format
+                _import_table_format(table_format)
                 if write:
                     _prove_file(client, initialized)
+                if initialized:
+                    _prove_format(client, table_format, destination)
             elif write and client.capabilities.sqlglot_dialect not in _UNPROVEN:
                 _prove_table(client.sql_client, initialized)
 
@@ -214,6 +218,18 @@ def _prove_file(client: Any, initialized: bool) -> None:
         files.rmdir(folder)
     if new_parent:
         files.rmdir(parent)
+
+
+def _prove_format(client: Any, table_format: str | None, destination: AnyDestination) -> None:
+    """Files of one format are not seen among those of another, and a table that has both cannot be read."""
+    from destinations import lake
+
+    held, wanted = lake.format_of(client), table_format or lake.PARQUET
+    if held not in (None, wanted):
+        raise DestinationError(
+            f"The tables of the dataset {client.dataset_name} are {held}, but"
+            f" {table_format_setting(destination)} says {wanted}: set it to {held}, or load into another dataset."
+        )
 
 
 def _prove_table(client: SqlClientBase[Any], initialized: bool) -> None:

@@ -17,7 +17,16 @@ from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.destinations.impl.duckdb.exceptions import InvalidInMemoryDuckdbCredentials
 
 from destinations.errors import DestinationError
-from destinations.location import ATHENA, DUCKDB, FILESYSTEM, POSTGRES, SQLALCHEMY, AnyDestination, credentials_setting
+from destinations.location import (
+    ATHENA,
+    DUCKDB,
+    FILESYSTEM,
+    POSTGRES,
+    SQLALCHEMY,
+    AnyDestination,
+    credentials_setting,
+    table_format_setting,
+)
 from destinations.merging_duckdb import MergingDuckDb
 from destinations.parquet import READ_ONCE
 
@@ -120,11 +129,10 @@ def _json_text(value: Any) -> str:
 
 
 def _set_table_format(made: AnyDestination) -> None:
-    setting = f"destination.{made.destination_name}.table_format"
-    table_format = dlt.config.get(setting, str) or TABLE_FORMATS[0]
+    table_format = dlt.config.get(f"destination.{made.destination_name}.table_format", str) or TABLE_FORMATS[0]
     if table_format not in TABLE_FORMATS:
-        variable = setting.upper().replace(".", "__")
-        raise DestinationError(f"{variable} is {table_format!r}: set one of {', '.join(TABLE_FORMATS)}.")
+        formats = ", ".join(TABLE_FORMATS)
+        raise DestinationError(f"{table_format_setting(made)} is {table_format!r}: set one of {formats}.")
     if table_format != TABLE_FORMATS[0]:
         made.caps_params["preferred_table_format"] = table_format
 

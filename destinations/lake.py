@@ -11,6 +11,7 @@ import dlt
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.destination.typing import PreparedTableSchema
 from dlt.common.schema import Schema
+from dlt.common.schema.typing import DLT_NAME_PREFIX
 from dlt.common.storages.configuration import FileSystemCredentials
 from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 from dlt.destinations.impl.filesystem.sql_client import FilesystemSqlClient
@@ -19,7 +20,10 @@ from destinations.current import Grain, current
 from destinations.parquet import parquet
 from destinations.schemas import stored_schema
 
-DELTA, ICEBERG = "delta", "iceberg"
+PARQUET, DELTA, ICEBERG = "parquet", "delta", "iceberg"
+
+_LISTS = {DELTA: "_delta_log", ICEBERG: "metadata"}
+"""The folder in which a table format lists what counts."""
 
 _LOAD_FILE = re.compile(r".*?__(?P<load>\d+\.\d+)(__[0-9a-f]*)?\.jsonl")
 
@@ -45,6 +49,25 @@ def _files_of(client: FilesystemClient, table: str) -> list[str]:
         return list(client.list_table_files(table))
     except DestinationUndefinedEntity:
         return []
+
+
+def format_of(client: FilesystemClient) -> str | None:
+    """The format of the tables that are there; None if there are none yet."""
+    files = client.fs_client
+    for table in files.ls(client.dataset_path, detail=True):
+        if table["type"] != "directory" or _last(table["name"]).startswith(DLT_NAME_PREFIX):
+            continue
+        inside = {_last(name) for name in files.ls(table["name"], detail=False)}
+        for table_format, folder in _LISTS.items():
+            if folder in inside:
+                return table_format
+        if any(name.endswith(f".{PARQUET}") for name in inside):
+            return PARQUET
+    return None
+
+
+def _last(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2]
 
 
 def newest_load(client: FilesystemClient) -> str | None:

@@ -105,6 +105,11 @@ def place_setting(destination: AnyDestination) -> str:
     return credentials_setting(destination)
 
 
+def table_format_setting(destination: AnyDestination) -> str:
+    """Return the name of the environment variable that says in which format tables are kept."""
+    return f"DESTINATION__{destination.destination_name.upper()}__TABLE_FORMAT"
+
+
 def _place(config: Any) -> str:
     if bucket := getattr(config, "bucket_url", None):
         # Its `data_location` leaves out what follows the bucket's name.

@@ -210,5 +210,25 @@ def test_two_nights_in_a_bucket(
     assert bucket.looks() - looks < 5, "files are listed, not asked for one by one"
 
 
+@pytest.mark.parametrize(("held", "other"), [("parquet", "delta"), ("delta", "parquet"), ("iceberg", "parquet")])
+def test_a_dataset_keeps_its_table_format(
+    at: Callable[..., Lake], workplace: Path, monkeypatch: pytest.MonkeyPatch, held: str, other: str
+) -> None:
+    at(workplace / "lake", held)
+    with workspace() as sandbox:
+        configure(monkeypatch, sandbox)
+        assert sync("filesystem", "kpis") == 0
+        before = {path: path.stat().st_mtime_ns for path in (workplace / "lake").rglob("*") if path.is_file()}
+        monkeypatch.setenv(FORMAT, other)
+        for command in (["sync", "--select", "kpis"], ["status"]):
+            result = CliRunner().invoke(cli, [*command, "--destination", "filesystem"])
+            assert result.exit_code == 2
+            sentence = f"The tables of the dataset braze are {held}, but {FORMAT} says {other}: set it to {held}, or"
+            assert sentence in result.output
+        assert {path: path.stat().st_mtime_ns for path in (workplace / "lake").rglob("*") if path.is_file()} == before
+        monkeypatch.setenv(FORMAT, held)
+        assert sync("filesystem", "kpis", now=LATER) == 0
+
+
 def _quoted(column: Any) -> str:
     return f'"{column.name}"'
