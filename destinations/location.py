@@ -59,6 +59,12 @@ def sql_client(pipeline: dlt.Pipeline) -> SqlClientBase[Any]:
     return opened
 
 
+def dataset_name(name: str) -> str:
+    """Return how dlt spells a dataset called `name`. Raises ValueError for what is none."""
+    spelt: str = Schema("spelling").naming.normalize_table_identifier(name)
+    return spelt
+
+
 def location(destination: AnyDestination, dataset: str) -> str:
     """Say where the data goes, for people: a file path, or server, port and database. Holds no password."""
     return _place(configuration(destination, dataset))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
+from destinations.location import dataset_name
 from destinations.reading import reading
 from pipelines.errors import RunFailed
 from pipelines.job import Job
@@ -27,6 +28,7 @@ def load(resources: Sequence[str], destination: str, dataset: str) -> dict[str, 
 
     Raises `RunFailed` also for a run that was interrupted.
     """
+    dataset = dataset_name(dataset)
     if run(Job("sync", ",".join(resources), destination, dataset)) is ExitCode.FAILED:
         raise RunFailed("The run was interrupted: what had arrived is loaded, the next run asks for the rest.")
     with reading(destination, dataset) as opened:

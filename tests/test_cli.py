@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from pipelines.cli import cli
 from sources.braze import endpoints
 from sources.braze.endpoints import Endpoint
 from sources.braze.tables import TABLES
-from sources.braze_sandbox import Sandbox
+from sources.braze_sandbox import Sandbox, WorkspaceOptions
 from tests.warehouses import Warehouse
 from tests.workspaces import API_KEY, START, TODAY, configure, differences, files_with, rows_of, sync, workspace
 
@@ -83,6 +84,27 @@ def configured(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SOURCES__BRAZE__API_KEY", API_KEY)
     monkeypatch.setenv("SOURCES__BRAZE__ENDPOINT", f"http://127.0.0.1:{free_port()}")
     return workplace
+
+
+@pytest.mark.parametrize("given", ["Our-Data", "our_data"])
+def test_a_dataset_has_the_name_that_dlt_gives_it(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    where = ("--destination", warehouse.name, "--dataset", given)
+    with Sandbox(WorkspaceOptions(campaigns=0, canvases=0, users=0, api_key=API_KEY)) as sandbox:
+        configure(monkeypatch, sandbox, time_zone="UTC", start_date=sandbox.workspace.now().date() - timedelta(days=9))
+        assert braze_elt("sync", "--select", "kpis", *where).exit_code == 0
+        rows = warehouse.query("SELECT count(*) FROM our_data.kpi_daily")[0][0]
+        shown = json.loads(braze_elt("status", "--format", "json", *where).stdout)["freshness"]
+        assert [table["rows"] for table in shown if table["table"] == "kpi_daily"] == [rows]
+        assert braze_elt("verify", "--select", "kpis", *where).exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_a_dataset_needs_a_name(configured: Path, name: str) -> None:
+    result = braze_elt("sync", "--dataset", name)
+    assert result.exit_code == 2
+    assert "is not a name" in sentence(result)
 
 
 # Mistakes
