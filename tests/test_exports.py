@@ -65,9 +65,10 @@ def archive(*parts):
 class Braze:
     """Braze's export endpoints and its storage on loopback: what to answer next is data."""
 
-    def __init__(self, content=b"", url=True):
+    def __init__(self, content=b"", url=True, strange=None):
         self.content = content
         self.url = url
+        self.strange = strange or {}  # what the answer to a request says instead
         self.refusals = []  # statuses before the archive is there
         self.cut_after = None
         self.ranges = True
@@ -90,7 +91,7 @@ class Braze:
             return web.json_response({"message": "Export already running"}, status=429, headers=limits)
         url = f"{self.address}/storage/{len(self.requested)}.zip?signature=s3cret" if self.url else None
         answer = {"message": "success", "object_prefix": PREFIX, "url": url}
-        return web.json_response(answer, status=201)
+        return web.json_response(answer | self.strange, status=201)
 
     async def storage(self, request):
         self.downloads.append(request)
@@ -312,6 +313,18 @@ async def test_an_export_that_never_comes_is_a_failure_and_is_resumed(tmp_path):
         warehouse, _ = await run(braze.exports(tmp_path, clock=lambda: 1e9 + next(seconds)))
     assert len(warehouse["users"]) == 5
     assert len(braze.requested) == 1
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [{"url": "s3://bucket/export.zip"}, {"url": {}, "object_prefix": None}, {"url": None, "object_prefix": 7}],
+)
+@in_a_loop
+async def test_an_answer_that_does_not_say_where_the_files_will_be_is_not_waited_for(tmp_path, strange):
+    async with Braze(strange=strange) as braze:
+        _, (failure,) = await run(braze.exports(tmp_path))
+    assert "neither a url to fetch from nor an object_prefix" in str(failure.error)
+    assert not list((tmp_path / "jobs").rglob("job.json"))
 
 
 @in_a_loop

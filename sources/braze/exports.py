@@ -16,6 +16,7 @@ from pathlib import Path
 
 import requests
 
+from sources.braze.answers import Json
 from sources.braze.audience import Audience
 from sources.braze.client import Client
 from sources.braze.endpoints import EXPORT_SEGMENT_CANCEL
@@ -234,8 +235,9 @@ class Exports:
             except ExportRunning as error:
                 await self._wait_for_another(waiting, error, audience)
                 continue
-            if not answer.get("url") and not answer.get("object_prefix"):
-                raise BadAnswer(audience.endpoint, audience.segment_id, None, "neither url nor object_prefix")
+            if not _says_where(answer):
+                said = "neither a url to fetch from nor an object_prefix to look for"
+                raise BadAnswer(audience.endpoint, audience.segment_id, None, said)
             return start_job(self._jobs, audience, answer, asked, requested_at)
 
     async def _wait_for_another(self, waiting: "_Waiting", error: ExportRunning, audience: Audience) -> None:
@@ -353,6 +355,14 @@ async def cancel_export(client: Client, jobs: Path, segment_id: str) -> None:
     job = find_job(jobs, Audience(segment_id))
     if job:
         job.remove()
+
+
+def _says_where(answer: Json) -> bool:
+    """Whether the answer to a request tells where the files of the export will be."""
+    url, prefix = answer.get("url"), answer.get("object_prefix")
+    if url:
+        return isinstance(url, str) and url.startswith(("https://", "http://"))
+    return isinstance(prefix, str) and bool(prefix)
 
 
 def _unless_canceled(event: Event) -> Event:
