@@ -15,6 +15,9 @@ from dlt.destinations.sql_client import SqlClientBase
 
 from destinations.errors import DestinationError, DestinationUnavailable
 from destinations.location import (
+    DELTA,
+    ICEBERG,
+    PARQUET,
     POSTGRES,
     AnyDestination,
     configuration,
@@ -191,9 +194,9 @@ def _extra(destination: AnyDestination, error: ImportError) -> str:
 
 
 def _import_table_format(table_format: str | None) -> None:
-    if table_format == "delta":
+    if table_format == DELTA:
         import dlt.common.libs.deltalake
-    elif table_format == "iceberg":
+    elif table_format == ICEBERG:
         import dlt.common.libs.pyiceberg  # noqa: F401
 
 
@@ -224,7 +227,7 @@ def _prove_format(client: Any, table_format: str | None, destination: AnyDestina
     """Files of one format are not seen among those of another, and a table that has both cannot be read."""
     from destinations import lake
 
-    held, wanted = lake.format_of(client), table_format or lake.PARQUET
+    held, wanted = lake.format_of(client), table_format or PARQUET
     if held not in (None, wanted):
         raise DestinationError(
             f"The tables of the dataset {client.dataset_name} are {held}, but"

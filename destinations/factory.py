@@ -19,8 +19,11 @@ from dlt.destinations.impl.duckdb.exceptions import InvalidInMemoryDuckdbCredent
 from destinations.errors import DestinationError
 from destinations.location import (
     ATHENA,
+    DELTA,
     DUCKDB,
     FILESYSTEM,
+    ICEBERG,
+    PARQUET,
     POSTGRES,
     SQLALCHEMY,
     AnyDestination,
@@ -35,7 +38,7 @@ DEFAULT_FILE = Path("warehouse.duckdb")
 # Fast and exact; dlt's own default, INSERT statements or JSON lines, is neither.
 PARQUET_DESTINATIONS = (DUCKDB, POSTGRES, FILESYSTEM)
 
-TABLE_FORMATS = ("parquet", "delta", "iceberg")
+TABLE_FORMATS = (PARQUET, DELTA, ICEBERG)
 
 # DuckDB by itself takes 80 % of the machine's memory; beyond this limit it spills to disk.
 DUCKDB_LIMITS: dict[str, Any] = {
@@ -129,11 +132,11 @@ def _json_text(value: Any) -> str:
 
 
 def _set_table_format(made: AnyDestination) -> None:
-    table_format = dlt.config.get(f"destination.{made.destination_name}.table_format", str) or TABLE_FORMATS[0]
+    table_format = dlt.config.get(f"destination.{made.destination_name}.table_format", str) or PARQUET
     if table_format not in TABLE_FORMATS:
         formats = ", ".join(TABLE_FORMATS)
         raise DestinationError(f"{table_format_setting(made)} is {table_format!r}: set one of {formats}.")
-    if table_format != TABLE_FORMATS[0]:
+    if table_format != PARQUET:
         made.caps_params["preferred_table_format"] = table_format
 
 

@@ -17,10 +17,9 @@ from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 from dlt.destinations.impl.filesystem.sql_client import FilesystemSqlClient
 
 from destinations.current import Grain, current
+from destinations.location import DELTA, ICEBERG, PARQUET
 from destinations.parquet import parquet
 from destinations.schemas import stored_schema
-
-PARQUET, DELTA, ICEBERG = "parquet", "delta", "iceberg"
 
 _LISTS = {DELTA: "_delta_log", ICEBERG: "metadata"}
 """The folder in which a table format lists what counts."""
@@ -86,7 +85,7 @@ def _load_ids(client: FilesystemClient, table: str) -> set[str]:
     """The loads that the files of one of dlt's own tables are named for."""
     if not client.is_storage_initialized():
         return set()
-    names = [file.rpartition("/")[2] for file in _files_of(client, table)]
+    names = map(_last, _files_of(client, table))
     return {found["load"] for name in names if (found := _LOAD_FILE.match(name))}
 
 

@@ -25,6 +25,9 @@ FILESYSTEM = "dlt.destinations.filesystem"
 ATHENA = "dlt.destinations.athena"
 SQLALCHEMY = "dlt.destinations.sqlalchemy"
 
+PARQUET, DELTA, ICEBERG = "parquet", "delta", "iceberg"
+"""In what format `filesystem` keeps tables."""
+
 AnyDestination = Destination[Any, Any]
 
 
@@ -60,8 +63,11 @@ def sql_client(pipeline: dlt.Pipeline) -> SqlClientBase[Any]:
 
 
 def dataset_name(name: str) -> str:
-    """Return how dlt spells a dataset called `name`. Raises ValueError for what is none."""
-    spelt: str = Schema("spelling").naming.normalize_table_identifier(name)
+    """Return how dlt spells a dataset called `name`: `Our-Data` is `our_data`. Raises DestinationError for no name."""
+    try:
+        spelt: str = Schema("spelling").naming.normalize_table_identifier(name)
+    except ValueError:
+        raise DestinationError("The dataset has no name: give it one that begins with a letter.") from None
     return spelt
 
 

@@ -4,8 +4,8 @@ import dlt
 from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 
 from destinations.current import Grain, current
-from destinations.lake import DELTA, ICEBERG, client_of, iceberg_metadata, table_names
-from destinations.location import is_lake, quoted
+from destinations.lake import client_of, iceberg_metadata, table_names
+from destinations.location import DELTA, ICEBERG, is_lake, quoted
 
 FILE = "views.sql"
 

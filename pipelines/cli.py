@@ -61,21 +61,6 @@ class Day(click.ParamType[date]):
             self.fail(f"{value!r} is not a date: write it as YYYY-MM-DD.", param, ctx)
 
 
-class DatasetName(click.ParamType[str]):
-    """A dataset's name, as dlt spells it in the warehouse: `Our-Data` is `our_data`."""
-
-    name = "NAME"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Spell it, or fail with a sentence."""
-        from destinations.location import dataset_name
-
-        try:
-            return dataset_name(value)
-        except ValueError:
-            self.fail(f"{value!r} is not a name: begin it with a letter.", param, ctx)
-
-
 class OutputFile(click.ParamType[Path]):
     """A file to write, in a folder that exists."""
 
@@ -102,12 +87,18 @@ _format = click.option(
 )
 
 
+def _spelt(_: click.Context, __: click.Parameter, name: str) -> str:
+    from destinations.location import dataset_name
+
+    return dataset_name(name)
+
+
 def _where(command: F) -> F:
     """Options of every command that opens the warehouse."""
     options = (
         click.option("--destination", default="duckdb", show_default=True, help="Any dlt destination by name."),
         click.option(
-            "--dataset", type=DatasetName(), default="braze", show_default=True, help="Schema, in dlt's spelling."
+            "--dataset", default="braze", show_default=True, callback=_spelt, help="Schema, in dlt's spelling."
         ),
     )
     for option in reversed(options):

@@ -104,7 +104,7 @@ def test_a_dataset_has_the_name_that_dlt_gives_it(
 def test_a_dataset_needs_a_name(configured: Path, name: str) -> None:
     result = braze_elt("sync", "--dataset", name)
     assert result.exit_code == 2
-    assert "is not a name" in sentence(result)
+    assert "The dataset has no name" in sentence(result)
 
 
 # Mistakes

@@ -215,17 +215,21 @@ def test_a_dataset_keeps_its_table_format(
     at: Callable[..., Lake], workplace: Path, monkeypatch: pytest.MonkeyPatch, held: str, other: str
 ) -> None:
     at(workplace / "lake", held)
+
+    def files() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in (workplace / "lake").rglob("*") if path.is_file()}
+
     with workspace() as sandbox:
         configure(monkeypatch, sandbox)
         assert sync("filesystem", "kpis") == 0
-        before = {path: path.stat().st_mtime_ns for path in (workplace / "lake").rglob("*") if path.is_file()}
+        before = files()
         monkeypatch.setenv(FORMAT, other)
         for command in (["sync", "--select", "kpis"], ["status"]):
             result = CliRunner().invoke(cli, [*command, "--destination", "filesystem"])
             assert result.exit_code == 2
             sentence = f"The tables of the dataset braze are {held}, but {FORMAT} says {other}: set it to {held}, or"
             assert sentence in result.output
-        assert {path: path.stat().st_mtime_ns for path in (workplace / "lake").rglob("*") if path.is_file()} == before
+        assert files() == before
         monkeypatch.setenv(FORMAT, held)
         assert sync("filesystem", "kpis", now=LATER) == 0
 
