@@ -23,6 +23,7 @@ from tests.test_exports import (
     PREFIX,
     SEGMENT,
     Braze,
+    all_loaded,
     archive,
     ids,
     in_a_loop,
@@ -60,8 +61,9 @@ class Warehouse:
 
     async def load(self, braze, folder, *audiences, **options):
         settings = resolve(api_key="key-1", endpoint="http://127.0.0.1:1", **({"fields": ["email"]} | options))
-        delivery = Delivery(self.post, self.nothing, self.nothing, self._fail)
-        await Profiles(braze.client, settings, ProfileRequest(folder / "jobs", audiences), delivery).load()
+        jobs = folder / "jobs"
+        delivery = Delivery(self.post, self.nothing, self.nothing, self._fail, all_loaded(jobs))
+        await Profiles(braze.client, settings, ProfileRequest(jobs, audiences), delivery).load()
         return self
 
     def _fail(self, name, error):

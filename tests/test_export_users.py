@@ -364,6 +364,65 @@ def test_killed_between_the_load_and_its_bookkeeping_nothing_is_doubled(
         assert raw_files(workplace) == []
 
 
+KILLED_HALF_WAY = """
+import os, sys
+from itertools import count
+from pipelines.job import Job
+from pipelines.run import run
+from sources.braze import profiles
+from sources.braze.export_jobs import ExportJob
+profiles.GROUP_PROFILES = 50
+loaded, calls = ExportJob.loaded, count(1)
+def killed(*args, **options):
+    loaded(*args, **options)
+    if next(calls) == 3:
+        os.kill(os.getpid(), 9)
+ExportJob.loaded = killed
+run(Job("export-users", "users", audiences=(sys.argv[1],), chunk_rows=1))
+"""
+
+
+def delete_warehouse(folder: Path) -> str:
+    (folder / "warehouse.duckdb").unlink()
+    return "braze"
+
+
+@pytest.mark.parametrize(
+    "change", [lambda _: "braze", lambda _: "other", delete_warehouse], ids=["nothing", "dataset", "deleted"]
+)
+def test_an_export_begun_in_one_warehouse_is_loaded_whole_into_another(
+    duck: Warehouse, workplace: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], str]
+) -> None:
+    with workspace(monkeypatch, users=300, users_per_file=50) as sandbox:
+        everybody = segments(sandbox)[0]
+        with process(everybody, program=KILLED_HALF_WAY) as running:
+            assert running.wait(60) == -9
+        assert len(rows_of(duck, "users", "braze_id")) == 150
+        dataset = change(workplace)
+        result = export_segment(everybody, None, "--dataset", dataset)
+        assert result.exit_code == 0, result.output
+        assert sandbox.log.paths["/users/export/segment"] == 1
+        everyone = members(sandbox, everybody)
+        for table in ("users", "segment_members"):
+            assert sorted(row[0] for row in duck.query(f"SELECT braze_id FROM {dataset}.{table}")) == everyone
+        assert raw_files(workplace) == []
+
+
+def test_an_export_of_one_workspace_is_not_loaded_for_another(
+    duck: Warehouse, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with workspace(monkeypatch, users=30, export_delay=FOREVER, export_lifetime=FOREVER) as first:
+        with process("export-users", "--global-control-group") as running:
+            wait_for(lambda: asked(first, "/_storage", 403))
+            running.send_signal(signal.SIGKILL)
+            running.wait(30)
+        release(first)
+        with workspace(monkeypatch, users=60, seed=2) as second:
+            assert braze_elt("export-users", "--global-control-group", "--dataset", "other").exit_code == 0
+            loaded = [row[0] for row in duck.query("SELECT braze_id FROM other.users")]
+            assert sorted(loaded) == members(second, None) != members(first, None)
+
+
 def test_an_export_that_runs_already_is_waited_for_or_cancelled(
     duck: Warehouse, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

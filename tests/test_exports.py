@@ -22,7 +22,7 @@ from sources.braze.errors import ConfigurationError
 from sources.braze.export_fields import export_fields
 from sources.braze.export_files import open_bucket
 from sources.braze.export_ids import export_ids
-from sources.braze.export_jobs import find_job
+from sources.braze.export_jobs import LoadedExport, find_job
 from sources.braze.exports import (
     AllArrived,
     Arrived,
@@ -147,9 +147,14 @@ class Braze:
 
     def exports(self, folder, clock=None, fields=("email",), **settings):
         known = {"clock": clock} if clock else {}
-        return Exports(
-            self.client, folder / "jobs", export_fields(fields), ExportSettings(**(FAST | settings)), **known
-        )
+        jobs, fields = folder / "jobs", export_fields(fields)
+        return Exports(self.client, jobs, fields, ExportSettings(**(FAST | settings)), all_loaded(jobs), **known)
+
+
+def all_loaded(jobs):
+    """What a warehouse has into which everything was loaded that the jobs say is."""
+    states = [json.loads(found.read_bytes()) | {"name": found.parent.name} for found in jobs.glob("*/job.json")]
+    return {state["name"]: LoadedExport(state["id"], len(state["members"])) for state in states}
 
 
 def load(job, paths, warehouse):
@@ -413,9 +418,9 @@ async def test_a_bucket_gives_files_slowly_under_any_date_and_late_ones_on_the_n
 
     async with Braze(url=False) as braze:
         put("other export", 900, 950, prefix="another-1788220800")
-        exports = braze.exports(tmp_path, bucket="s3://exports/some/folder", quiet_seconds=2)
+        settings = {"bucket": "s3://exports/some/folder", "quiet_seconds": 2}
         warehouse = {}
-        running = asyncio.create_task(run(exports, warehouse=warehouse))
+        running = asyncio.create_task(run(braze.exports(tmp_path, **settings), warehouse=warehouse))
         for number in range(3):
             while len(warehouse.get("users", [])) < number * 100:
                 await asyncio.sleep(0.01)
@@ -429,7 +434,7 @@ async def test_a_bucket_gives_files_slowly_under_any_date_and_late_ones_on_the_n
         put("late.gz", 300, 310)
         braze.url, braze.content = True, archive(profile_lines(0, 7))
         late = {}
-        await run(exports, warehouse=late)
+        await run(braze.exports(tmp_path, **settings), warehouse=late)
     assert len(late["users"]) == 10 + 7
     assert ids(late["segment_members"]) == sorted(f"b{i}" for i in range(7))
     assert len(braze.requested) == 2

@@ -59,7 +59,7 @@ async def _requested(client: Client, jobs: Path, audience: Audience) -> Any:
     fields = ExportFields(
         ("braze_id", "external_id", "created_at", "uninstalled_at", "push_subscribe", "email_subscribe")
     )
-    exports = Exports(client, jobs, fields, ExportSettings(timeout_minutes=0))
+    exports = Exports(client, jobs, fields, ExportSettings(timeout_minutes=0), loaded={})
     async for _ in exports.events([audience]):
         pass
     return find_job(jobs, audience)

@@ -97,6 +97,7 @@ class Client:
         backoff: float = 0.5,
         limits: RateLimits | None = None,
     ) -> None:
+        self.base_url = base_url
         self._host = urlsplit(base_url).netloc
         self._api_key = _checked_key(api_key)
         self._timeout = timeout

@@ -78,13 +78,22 @@ class ExportedFile:
 class Asked:
     """What an export is requested for.
 
-    `fields` are those of the request, `rules` a fingerprint of the `pii` rules by which its profiles are read, and
-    `run_at` when the run that requests it began, in epoch seconds.
+    `fields` are those of the request, `rules` a fingerprint of the `pii` rules by which its profiles are read,
+    `run_at` when the run that requests it began, in epoch seconds, and `workspace` the base URL of its API.
     """
 
     fields: tuple[str, ...]
     rules: str
     run_at: float
+    workspace: str
+
+
+@dataclass(frozen=True)
+class LoadedExport:
+    """What a warehouse has of an audience's export: the `ExportJob.id`, and how many groups at least."""
+
+    job: str
+    groups: int
 
 
 @dataclass
@@ -95,6 +104,8 @@ class _State:
     url: str | None
     run_at: float = 0
     rules: str = ""
+    id: str = ""
+    workspace: str = ""
     files: dict[str, ExportedFile] = field(default_factory=dict)
     members: list[str] = field(default_factory=list)
     complete: bool = False
@@ -119,6 +130,16 @@ class ExportJob:
 
     def __repr__(self) -> str:
         return f"ExportJob({self.audience.segment_id!r})"
+
+    @property
+    def id(self) -> str:
+        """By which a warehouse knows what it has of the export: another one once it is read from its beginning."""
+        return self._state.id
+
+    @property
+    def workspace(self) -> str:
+        """The base URL of the API that it was requested from."""
+        return self._state.workspace
 
     @property
     def requested_at(self) -> float:
@@ -238,12 +259,25 @@ class ExportJob:
 
     def read_by(self, rules: str) -> None:
         """Have everything read again if other `pii` rules are in force now: what was noted follows those of before."""
-        if rules == self._state.rules or self.late:
-            return
+        if rules != self._state.rules and not self.late:
+            self._restart(rules)
+
+    def is_in(self, warehouse: LoadedExport | None) -> bool:
+        """Whether a warehouse that has `warehouse` of the audience's exports has all that is noted to be loaded."""
+        if warehouse and warehouse.job == self.id:
+            return warehouse.groups >= len(self._state.members)
+        return not (self._state.members or self.late)
+
+    def load_anew(self) -> None:
+        """Have everything loaded, as far as Braze still has it: it is for another warehouse than what was loaded."""
+        self._restart(self._state.rules)
+        shutil.rmtree(self.folder / "newer", ignore_errors=True)
+
+    def _restart(self, rules: str) -> None:
         with self._changing():
             for file in self._state.files.values():
                 file.loaded, file.parts = False, []
-            self._state.rules, self._state.members = rules, []
+            self._state.id, self._state.rules, self._state.members = uuid4().hex, rules, []
             self._state.damaged = self._state.strange = False
         shutil.rmtree(self.folder / "members", ignore_errors=True)
 
@@ -362,6 +396,8 @@ def start_job(jobs: Path, audience: Audience, answer: dict[str, object], asked: 
         url=str(url) if url else None,
         run_at=asked.run_at,
         rules=asked.rules,
+        id=uuid4().hex,
+        workspace=asked.workspace,
     )
     job = ExportJob(audience, folder, state)
     job._save()

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from sources.braze.export_jobs import (
     Asked,
     ExportCanceledError,
     ExportJob,
+    LoadedExport,
     NotKeptError,
     find_job,
     remove_abandoned,
@@ -95,7 +96,8 @@ Event = Arrived | AllArrived | Failed
 class Exports:
     """The exports of some audiences.
 
-    `jobs` is the folder that holds their state between runs, `rules` a fingerprint of the `pii` rules in force.
+    `jobs` is the folder that holds their state between runs, `loaded` what the warehouse has of them, by audience, and
+    `rules` a fingerprint of the `pii` rules in force.
     """
 
     def __init__(
@@ -104,11 +106,13 @@ class Exports:
         jobs: Path,
         fields: ExportFields,
         settings: ExportSettings,
+        loaded: Mapping[str, LoadedExport],
         rules: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._client = client
         self._jobs = jobs
+        self._loaded = loaded
         self._rules = rules
         self._run_at = clock()
         self._fields = fields
@@ -197,8 +201,8 @@ class Exports:
             await found.put(errors.exceptions[0])
 
     async def _delivered(self, audience: Audience) -> AsyncIterator[Event]:
-        asked = Asked(self._fields_of(audience), self._rules, self._run_at)
-        job = find_job(self._jobs, audience)
+        asked = Asked(self._fields_of(audience), self._rules, self._run_at, self._client.base_url)
+        job = self._earlier(audience)
         if job and job.fields != asked.fields:
             job.remove()
             job = None
@@ -219,6 +223,23 @@ class Exports:
             except (OSError, StorageError):
                 job.check_kept()  # its folder may be gone because it was cancelled
                 raise
+
+    def _earlier(self, audience: Audience) -> ExportJob | None:
+        """The export that an earlier run left: from its beginning, if this warehouse lacks what was loaded of it."""
+        job = find_job(self._jobs, audience)
+        if job and job.workspace != self._client.base_url:
+            job.remove()
+            return None
+        if job and not self._is_here(job):
+            logger.warning(
+                "What was loaded of the export of %s is not in this warehouse: loading it from its beginning.",
+                audience.segment_id,
+            )
+            job.load_anew()
+        return job
+
+    def _is_here(self, job: ExportJob) -> bool:
+        return job.is_in(self._loaded.get(job.audience.segment_id))
 
     def _fields_of(self, audience: Audience) -> tuple[str, ...]:
         body = self._fields.body(audience.endpoint)
@@ -320,7 +341,7 @@ class Exports:
         if not job or not job.complete:
             return
         try:
-            if self._bucket:
+            if self._bucket and job.workspace == self._client.base_url and self._is_here(job):
                 there = await asyncio.to_thread(self._bucket.listing, job)
                 any_late = False
                 async for event in self._new_files(self._bucket, job, there):

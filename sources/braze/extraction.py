@@ -184,6 +184,7 @@ class Extraction:
             room=run.outbox.room,
             commit=run.outbox.commit,
             fail=lambda name, error: run.record.fail(USERS, name, None, error),
+            loaded=run.known.exports,
         )
         self.profiles = Profiles(run.client, run.settings, request, delivery)
         self._export = asyncio.create_task(self.profiles.load())

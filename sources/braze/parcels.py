@@ -22,8 +22,9 @@ class Parcel:
 
     Profiles come as Arrow `tables`; `shapes` holds the tables that are not as declared. Everything else comes as
     `plain` rows with their `parents` (see `packing.pack`): many answers are packed together, because making Arrow
-    arrays of a few rows costs as much as of thousands. `on_commit` is to be called when the rows are in the
-    warehouse; with `more` the next parcel must come in the same package.
+    arrays of a few rows costs as much as of thousands. `export` is the audience and the job of the export that they
+    are of. `on_commit` is to be called when the rows are in the warehouse; with `more` the next parcel must come in the
+    same package.
     """
 
     tables: dict[str, pa.Table] = field(default_factory=dict)
@@ -33,6 +34,7 @@ class Parcel:
     started: list[tuple[str, date]] = field(default_factory=list)
     reached: list[tuple[str, Span]] = field(default_factory=list)
     quiet: list[tuple[str, bool]] = field(default_factory=list)
+    export: tuple[str, str] | None = None
     on_commit: Callable[[], None] | None = None
     more: bool = False
 

@@ -1,10 +1,11 @@
 """What is kept between runs in the state of dlt's resources: cursors, open failures, and what else is loaded."""
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from datetime import date
 from typing import Any
 
 from sources.braze.cursors import Cursors
+from sources.braze.export_jobs import LoadedExport
 from sources.braze.extraction import Extraction
 from sources.braze.failures import Failure, OpenFailures
 
@@ -12,6 +13,7 @@ FAILURES = "sync_failures"
 ZONE = "time_zone"
 DETAILED = "detailed"
 SINCE = "since"
+EXPORTS = "exports"
 
 
 def cursors_from_state(state: Any, extraction: Extraction) -> dict[str, Cursors]:
@@ -28,12 +30,14 @@ def cursors_from_state(state: Any, extraction: Extraction) -> dict[str, Cursors]
 
 
 def learn(extraction: Extraction, state: Any) -> None:
-    """Tell `extraction` which catalogs have details in the warehouse, and since which day series are loaded."""
+    """Tell `extraction` what the warehouse has: details of catalogs, series since which day, exports how far."""
     for name, kept in state.get("resources", {}).items():
         if kept.get(DETAILED):
             extraction.run.known.detailed.add(name)
         if since := kept.get(SINCE):
             extraction.run.known.since[name] = date.fromisoformat(since)
+        for audience, loaded in kept.get(EXPORTS, {}).items():
+            extraction.run.known.exports[audience] = LoadedExport(**loaded)
 
 
 def keep(extraction: Extraction, resource: str, kept: MutableMapping[str, Any]) -> None:
@@ -43,6 +47,14 @@ def keep(extraction: Extraction, resource: str, kept: MutableMapping[str, Any]) 
     since = extraction.loaded_since(resource)
     if since is not None:
         kept[SINCE] = since.isoformat()
+
+
+def keep_exports(groups: Mapping[tuple[str, str], int], kept: MutableMapping[str, Any]) -> None:
+    """Note in the state `kept` of a resource how many more groups of exports, by audience and job, are loaded."""
+    exports = kept.setdefault(EXPORTS, {})
+    for (audience, job), count in groups.items():
+        before = exports.get(audience, {})
+        exports[audience] = {"job": job, "groups": count + (before["groups"] if before.get("job") == job else 0)}
 
 
 def failures_from_state(state: Any) -> OpenFailures:

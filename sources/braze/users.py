@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -20,6 +20,7 @@ from sources.braze.export_jobs import (
     WORK,
     ExportCanceledError,
     ExportJob,
+    LoadedExport,
     NotKeptError,
 )
 from sources.braze.exports import AllArrived, Arrived, Exports, ExportSettings, Failed
@@ -60,13 +61,14 @@ class Delivery:
     """Where profiles go.
 
     `post` takes a parcel, `room` waits until another may come, `commit` until all are in the warehouse; `fail` records
-    that an audience could not be loaded.
+    that an audience could not be loaded. `loaded` is what the warehouse has of exports, by audience.
     """
 
     post: Callable[[Parcel], None]
     room: Callable[[], Awaitable[None]]
     commit: Callable[[], Awaitable[None]]
     fail: Callable[[str, BrazeError], None]
+    loaded: Mapping[str, LoadedExport]
 
 
 class Profiles:
@@ -132,6 +134,7 @@ class Profiles:
                 settings.export_timeout_minutes,
                 settings.export_parallel,
             ),
+            self._delivery.loaded,
             _fingerprint(settings.pii),
         )
         shredder, run_at = None, 0.0
@@ -192,7 +195,7 @@ class Profiles:
             while group := await _whole(asyncio.to_thread(next, groups, None)):
                 loaded = _noting(job, group)
                 self._report(group, job.audience.segment_id, job.audience.endpoint, event.in_words)
-                self._post(group, loaded)
+                self._post(group, loaded, (job.audience.segment_id, job.id))
                 del group  # while the next one is awaited
                 await self._delivery.room()
 
@@ -204,10 +207,10 @@ class Profiles:
                 del group
                 await self._delivery.room()
 
-    def _post(self, group: Group, loaded: Callable[[], None]) -> None:
+    def _post(self, group: Group, loaded: Callable[[], None], export: tuple[str, str] | None = None) -> None:
         tables = {table.name: rows for table, rows in group.tables if rows.num_rows}
         shapes = {table.name: table for table, _ in group.tables}
-        self._delivery.post(Parcel(tables, shapes=shapes, on_commit=loaded))
+        self._delivery.post(Parcel(tables, shapes=shapes, export=export, on_commit=loaded))
 
     async def _post_members(self, job: ExportJob, table: Table, batches: Iterator[pa.Table]) -> None:
         rows = 0
@@ -217,8 +220,10 @@ class Profiles:
                 self._delivery.post(Parcel({table.name: batch}, shapes={table.name: table}, more=True))
                 await self._delivery.room()
         nobody = not rows and table.parent
-        parents = [{"segment_id": job.audience.segment_id}] if nobody else []
-        self._delivery.post(Parcel(plain={table.name: []}, parents=parents, on_commit=job.finish))
+        audience = job.audience.segment_id
+        parents = [{"segment_id": audience}] if nobody else []
+        export = (audience, job.id)
+        self._delivery.post(Parcel(plain={table.name: []}, parents=parents, export=export, on_commit=job.finish))
 
     def _report(self, group: Group, name: str, endpoint: Endpoint, in_words: Callable[[str], str]) -> None:
         for sentence in group.corrupt:

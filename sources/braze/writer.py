@@ -1,6 +1,6 @@
 """Parcels of one resource → Arrow items of its tables, and its cursors with them."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 import dlt
@@ -16,7 +16,7 @@ from sources.braze.extraction import Extraction
 from sources.braze.hints import stamped, with_table
 from sources.braze.model import TOMBSTONE, Table
 from sources.braze.parcels import PACKED_ROWS, Parcel
-from sources.braze.resource_state import ZONE, keep, section
+from sources.braze.resource_state import ZONE, keep, keep_exports, section
 from sources.braze.tables import TABLES
 
 BATCH_ROWS = 50_000
@@ -35,6 +35,7 @@ class Writer:
         self._resource = resource
         self._cursors = extraction.run.cursors.setdefault(resource, Cursors())
         self._moved = False
+        self._groups: Counter[tuple[str, str]] = Counter()
         self.unfinished = False
         self._waiting: dict[str, list[pa.Table]] = defaultdict(list)
         self._shapes: dict[str, Table] = {}
@@ -46,6 +47,8 @@ class Writer:
         """Take a parcel, and yield items if there is enough for them."""
         self._moved |= parcel.move(self._cursors)
         self.unfinished = parcel.more
+        if parcel.export:
+            self._groups[parcel.export] += 1
         self._shapes |= parcel.shapes
         self._chunk.loads(parcel)
         for name, table in parcel.tables.items():
@@ -59,16 +62,19 @@ class Writer:
             yield from self._write()
 
     def flush(self) -> Iterator[DataItemWithMeta]:
-        """Yield what waits, and note how far the cursors have moved; to be called at the end of a chunk."""
+        """Yield what waits, and note how far the resource is loaded; to be called at the end of a chunk."""
         yield from self._write()
+        state = dlt.current.resource_state()
         if self._moved:
-            state = dlt.current.resource_state()
             zone = self._extraction.run.settings.zone.key
             if state.get(ZONE, zone) != zone:
                 state.clear()  # what other runs have loaded was loaded by other days
             state[section(self._extraction)] = self._cursors.to_state()
             state[ZONE] = zone
-        keep(self._extraction, self._resource, dlt.current.resource_state())
+        if self._groups:
+            keep_exports(self._groups, state)
+            self._groups.clear()
+        keep(self._extraction, self._resource, state)
 
     def _write(self) -> Iterator[DataItemWithMeta]:
         known = self._extraction.run.known
