@@ -21,8 +21,10 @@ def can_close(pipeline: dlt.Pipeline) -> bool:
 def close(pipeline: dlt.Pipeline, table: str, row: Mapping[str, Any]) -> None:
     """Write the columns of `row` into the row of `table` with its `run_id`; other runs still "running" have failed.
 
-    Only one run at a time loads into a dataset, so that those others were killed. Only where `can_close`.
+    Only one run at a time loads into a dataset, so that those others were killed. Only where `can_close`. As where a
+    row is loaded anew to be closed, its load is then the run's last one: rows of a run are of no later load.
     """
+    row = {**row, "_dlt_load_id": max(pipeline.list_completed_load_packages())}
     with sql_client(pipeline) as client, client.begin_transaction():
         name = client.make_qualified_table_name(table)
         key, status = map(client.escape_column_name, ("run_id", "status"))

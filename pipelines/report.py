@@ -21,6 +21,7 @@ LINE_SECONDS = 10.0
 """Seconds between progress lines where there is no terminal."""
 REFRESH_SECONDS = 0.2
 MOST_PLACES = 20
+MOST_FAILURES = 10
 
 
 class Reporter:
@@ -97,10 +98,23 @@ def print_outcome(extraction: Extraction, outcome: Outcome) -> None:
     )
     if extraction.profiles and extraction.profiles.unknown:
         console.print(_unknown_ids(extraction.profiles), soft_wrap=True)
-    for failure in extraction.failures[:10]:
+    _print_failures(extraction)
+
+
+def print_gaps(extraction: Extraction) -> None:
+    """Print why a plan is not whole."""
+    why = "it was interrupted" if extraction.stopping else "not everything could be read"
+    stdout().print(f"The plan is incomplete, because {why}: a run may send more requests.", soft_wrap=True)
+    _print_failures(extraction)
+
+
+def _print_failures(extraction: Extraction) -> None:
+    console, failures = stdout(), extraction.failures
+    for failure in failures[:MOST_FAILURES]:
         console.print(f"  failed: {failure.resource} {failure.entity_id}: {failure.message}", soft_wrap=True)
-    if len(extraction.failures) > 10:
-        console.print(f"  … and {len(extraction.failures) - 10:,} more in sync_failures.")
+    if len(failures) > MOST_FAILURES:
+        where = "" if extraction.run.dry else " in sync_failures"
+        console.print(f"  … and {len(failures) - MOST_FAILURES:,} more{where}.")
 
 
 def _unknown_ids(profiles: Profiles) -> str:

@@ -22,14 +22,14 @@ from pipelines.logs import configure_logging
 from pipelines.outcome import ExitCode, Outcome, Status
 from pipelines.plan import planned_rows, print_plan
 from pipelines.publishing import concluded
-from pipelines.report import Reporter, print_outcome
+from pipelines.report import Reporter, print_gaps, print_outcome
 from pipelines.signals import on_termination
 from sources.braze.chunks import Chunk
 from sources.braze.errors import ConfigurationError
 from sources.braze.export_files import open_bucket
 from sources.braze.extraction import USERS, Extraction
 from sources.braze.hints import descriptions, merge_keys
-from sources.braze.resources import begin, exports_folder, failures, forget_backfill, resources
+from sources.braze.resources import begin, ended_backfill, exports_folder, failures, resources
 from sources.braze.settings import Settings, resolve
 from sources.braze.windows import local_day
 
@@ -65,7 +65,10 @@ def _run(job: Job, plan: bool, outcome: Outcome) -> ExitCode:
                 _raise_crash(extraction)
                 outcome.plan = planned_rows(extraction.run.api, settings)
                 print_plan(outcome.plan)
-                return ExitCode.OK
+                outcome.status = _status(extraction)
+                if outcome.status is not Status.OK:
+                    print_gaps(extraction)
+                return ExitCode.FAILED if extraction.stopping else ExitCode.OK
             _load(job, pipeline, extraction, outcome, names)
     print_outcome(extraction, outcome)
     return outcome.exit_code
@@ -103,8 +106,8 @@ def _load(job: Job, pipeline: dlt.Pipeline, extraction: Extraction, outcome: Out
     last_package = ledger.closing()
     if not chunk.settled:
         last_package.append(failures(extraction, chunk))
-    if job.only and outcome.status is Status.OK:
-        last_package.append(forget_backfill(extraction, names))
+    if job.only and outcome.status is not Status.INTERRUPTED:
+        last_package.append(ended_backfill(extraction, names))
     if last_package:
         _run_package(pipeline, last_package, extraction)
     with loading(), kept_open(pipeline):

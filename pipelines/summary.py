@@ -23,7 +23,7 @@ def append_summary(file: Path, text: str) -> None:
 def run_summary(outcome: Outcome) -> str:
     """How the run ended, how it asked, what it loaded and what failed; or what it would ask, if it was a plan."""
     if outcome.plan:
-        return plan_summary(outcome.command, outcome.plan)
+        return _lines(plan_summary(outcome.command, outcome.plan), _failures(outcome.failures))
     title = f"## braze-elt {outcome.command}"
     return _lines(title, _verdict(outcome), _traffic(outcome), _rows(outcome), _failures(outcome.failures))
 

@@ -20,7 +20,15 @@ from sources.braze.extraction import Extraction
 from sources.braze.failures import Failure
 from sources.braze.model import TOMBSTONE
 from sources.braze.packing import pack
-from sources.braze.resource_state import FAILURES, cursors_from_state, failures_from_state, keep, learn, section
+from sources.braze.resource_state import (
+    FAILURES,
+    cursors_from_state,
+    end_backfill,
+    failures_from_state,
+    keep,
+    learn,
+    section,
+)
 from sources.braze.settings import Settings, resolve
 from sources.braze.tables import TABLES
 from sources.braze.windows import Span
@@ -116,9 +124,9 @@ class Nights:
                 name, Cursors()
             ).to_state()
             keep(extraction, name, state[name])
-        if only and not (killed or dry or extraction.failures):
+        if only and not (killed or dry):
             for name in names:
-                state[name].pop(section(extraction))
+                end_backfill(extraction, state[name])
         self.state = json.dumps(state)
         mended: list[Failure] = []
         if not (killed or dry):

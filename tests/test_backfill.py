@@ -146,3 +146,17 @@ def test_a_backfill_with_a_failure_keeps_what_it_has_and_asks_for_the_rest(sandb
     assert series_requests(again) == Counter({"/campaigns/data_series": 1})
     assert len(again.resolved) == 1
     assert nights.open == NONE_OPEN
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_backfill_that_has_ended_reads_its_days_again(sandbox: Sandbox, fails: bool) -> None:
+    """One that failed in part does so from the next day on: what always fails must not freeze the rest."""
+    nights = Nights(sandbox)
+    if fails:
+        campaign = next(iter(sandbox.workspace.campaigns))
+        sandbox.fail("/campaigns/details", "400", {"campaign_id": campaign})
+    first = series_requests(backfill(nights))
+    sandbox.set(today=TODAY + ONE_DAY)
+    again = series_requests(backfill(nights))
+    assert again == first
+    assert again.total() > 20

@@ -3,8 +3,10 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
@@ -22,6 +24,7 @@ from pipelines.run import run
 from sources.braze import braze
 from sources.braze.model import Column, Type
 from sources.braze.tables import TABLES, tables_of
+from sources.braze.windows import Span
 from sources.braze_sandbox import Sandbox
 from tests import postgres
 from tests.nights import Nights
@@ -451,6 +454,49 @@ def test_a_plan_for_the_second_night_goes_by_what_the_first_one_loaded(
         assert run(job) == 0
         assert planned == {path.lstrip("/"): count for path, count in sandbox.log.paths.items()}
         assert sum(planned.values()) < first
+
+
+def test_a_plan_says_what_it_could_not_read(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with workspace(campaigns=3, canvases=2) as sandbox:
+        configure(monkeypatch, sandbox)
+        sandbox.fail("/campaigns/list", "500")
+        summary = workplace / "summary.md"
+        assert run(Job("sync", "campaigns,campaign_series,kpis", now=NOW, summary=summary), plan=True) == 0
+        printed = capsys.readouterr().out
+        assert "The plan is incomplete, because not everything could be read" in printed
+        assert "failed: campaigns" in printed
+        assert "campaigns/list" in summary.read_text()
+
+
+def test_a_plan_that_is_interrupted_says_so_and_fails(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with workspace(campaigns=3, canvases=2) as sandbox:
+        configure(monkeypatch, sandbox, concurrency=1)
+        sandbox.set(latency=0.2)
+        stopping = threading.Timer(0.8, os.kill, (os.getpid(), signal.SIGTERM))
+        stopping.start()
+        assert run(Job("sync", "campaigns,campaign_series,kpis", now=NOW), plan=True) == 1
+        assert "The plan is incomplete, because it was interrupted" in capsys.readouterr().out
+
+
+def test_a_backfill_repeated_after_a_failure_reads_its_days_again(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with workspace(campaigns=3, canvases=0) as sandbox:
+        configure(monkeypatch, sandbox)
+        sandbox.fail("/campaigns/data_series", "400", {"campaign_id": next(iter(sandbox.workspace.campaigns))})
+        days = Span(TODAY - timedelta(days=20), TODAY - timedelta(days=10))
+        dau = []
+        for night in range(2):
+            now = NOW + timedelta(days=night)
+            job = Job("backfill", "campaigns,campaign_series,kpis", warehouse.name, only=days, now=now)
+            assert run(job) == 3
+            dau += queried(warehouse, [f"SELECT dau FROM braze.kpi_daily WHERE date = '{days.first}'"])[0][0]
+            sandbox.workspace.restate("kpi", days.first, dau=1000)
+        assert dau[1] == dau[0] + 1000
 
 
 def planned_requests(output: str) -> dict[str, int]:

@@ -51,8 +51,8 @@ class Connector:
         now = self.sandbox.workspace.now().astimezone(UTC)
         return Job(command, select, self.destination, now=now, overrides=overrides)
 
-    def sync(self, select=None):
-        assert run(self.job("sync", select)) == 0
+    def sync(self, select=None, **options):
+        assert run(replace(self.job("sync", select), **options)) == 0
         self.sandbox.log.reset()
 
     def verify(self, capsys, select=None, sample=None):
@@ -224,6 +224,17 @@ def test_days_beyond_what_is_loaded_are_behind_and_the_unfinished_day_is_not_com
     connector.sync("canvases,canvas_series")
     code, report = connector.verify(capsys, "canvas_series")
     assert (code, report["resources"]["canvas_series"]["behind"]["days"]) == (0, 0)
+
+
+def test_rows_of_every_package_count_as_asked_for_by_their_own_run(sandbox, capsys):
+    """The unfinished day of a run of many packages stays one, although a later run has loaded something else."""
+    sandbox.set(restated=False)
+    connector = Connector(sandbox)
+    connector.sync(chunk_rows=200)
+    sandbox.set(today=TODAY + timedelta(days=1))
+    connector.sync("kpis")
+    code, report = connector.verify(capsys, "campaign_series,canvas_series,sessions,event_series")
+    assert (code, report["differences"]) == (0, [])
 
 
 def test_a_sample_limits_requests_and_the_plan_names_each(connector, capsys):

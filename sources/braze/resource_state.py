@@ -14,19 +14,32 @@ ZONE = "time_zone"
 DETAILED = "detailed"
 SINCE = "since"
 EXPORTS = "exports"
+_ENDED = "ended"
 
 
 def cursors_from_state(state: Any, extraction: Extraction) -> dict[str, Cursors]:
-    """The cursors that this run goes by: the nightly ones, or those of the same backfill if it was interrupted.
+    """The cursors that this run goes by: the nightly ones, or those of the same backfill if it is to be gone on with.
 
     In another time zone days are other days: after the setting has changed everything is loaded anew.
     """
     kept, zone = section(extraction), extraction.run.settings.zone.key
+    today = extraction.run.calendar.today.isoformat()
     return {
-        name: Cursors.from_state(resource_state.get(kept, {}))
+        name: Cursors.from_state(cursors)
         for name, resource_state in state.get("resources", {}).items()
         if resource_state.get(ZONE, zone) == zone
+        and (cursors := resource_state.get(kept, {})).get(_ENDED, today) == today
     }
+
+
+def end_backfill(extraction: Extraction, kept: MutableMapping[str, Any]) -> None:
+    """Note in the state `kept` of a resource that a backfill was not interrupted: repeated, it reads its days again.
+
+    After failures it does so from the next day on; until then it asks only for what is missing.
+    """
+    cursors = kept.pop(section(extraction), {})
+    if extraction.failures:
+        kept[section(extraction)] = {**cursors, _ENDED: extraction.run.calendar.today.isoformat()}
 
 
 def learn(extraction: Extraction, state: Any) -> None:

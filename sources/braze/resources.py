@@ -15,7 +15,7 @@ from sources.braze.extraction import USERS, Extraction
 from sources.braze.hints import with_table
 from sources.braze.model import Table, Type
 from sources.braze.private_files import private_folder
-from sources.braze.resource_state import FAILURES, cursors_from_state, failures_from_state, learn, section
+from sources.braze.resource_state import FAILURES, cursors_from_state, end_backfill, failures_from_state, learn
 from sources.braze.tables import RESOURCES, TABLES, tables_of
 from sources.braze.users import ProfileRequest
 from sources.braze.writer import Writer
@@ -31,15 +31,15 @@ def failures(extraction: Extraction, chunk: Chunk) -> DltResource:
     return _resource(_failures(extraction, chunk), FAILURES)
 
 
-def forget_backfill(extraction: Extraction, names: Iterable[str]) -> DltResource:
-    """A resource without rows that removes what a completed backfill kept to be resumable."""
+def ended_backfill(extraction: Extraction, names: Iterable[str]) -> DltResource:
+    """A resource without rows that ends what a backfill keeps to be resumable."""
 
-    def forget() -> Iterator[None]:
+    def end() -> Iterator[None]:
         for name in names:
-            dlt.current.resource_state(name).pop(section(extraction), None)
+            end_backfill(extraction, dlt.current.resource_state(name))
         yield None
 
-    return _resource(forget(), "backfill_completed")
+    return _resource(end(), "backfill_ended")
 
 
 def _resource(rows: Iterator[Any], name: str) -> DltResource:
