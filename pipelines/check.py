@@ -1,9 +1,8 @@
 """`braze-elt check`: can this configuration work, and if not, what mends it."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -16,8 +15,10 @@ from pipelines.outcome import ExitCode
 from pipelines.terminal import stdout
 from sources.braze import default_names, open_client
 from sources.braze.access import Access, endpoint_access
-from sources.braze.errors import ConfigurationError
-from sources.braze.settings import resolve
+from sources.braze.errors import BrazeError, ConfigurationError
+from sources.braze.export_files import open_bucket
+from sources.braze.sends_query import read_sends
+from sources.braze.settings import Settings, resolve
 
 _MARKS = {True: Text("✓", "green"), False: Text("✗", "red"), None: Text("–")}
 
@@ -54,6 +55,7 @@ def _braze() -> Iterator[Finding]:
         yield Finding(f"{settings.base_url} with this key", False, str(error))
         return
     yield Finding(f"{settings.base_url} with this key", True)
+    yield from _elsewhere(settings)
     wanted = default_names(settings)
     for answer in answers:
         needed = answer.resource in wanted
@@ -66,7 +68,24 @@ def _braze() -> Iterator[Finding]:
             yield Finding(subject, False, str(answer.error))
 
 
-async def _ask(settings: Any) -> list[Access]:
+def _elsewhere(settings: Settings) -> Iterator[Finding]:
+    """What a run reads beside the API."""
+    bucket, query, url = settings.export_bucket, settings.sends_query, settings.sends_query_url
+    if bucket:
+        yield _tried(f"export_bucket {bucket}", lambda: open_bucket(bucket).check_readable())
+    if query and url:
+        yield _tried("sends_query", lambda: read_sends(url, query))
+
+
+def _tried(subject: str, attempt: Callable[[], object]) -> Finding:
+    try:
+        attempt()
+    except BrazeError as error:
+        return Finding(subject, False, str(error))
+    return Finding(subject, True)
+
+
+async def _ask(settings: Settings) -> list[Access]:
     client = open_client(settings)
     try:
         return await endpoint_access(client)

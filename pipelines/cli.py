@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 
@@ -27,12 +27,23 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
+        except KeyboardInterrupt:
+            _end_at_once()
         except Exception as error:
             code = _exit_code(error)
             if code is None:
                 raise
-            click.echo(f"Error: {error}", err=True)
+            from pipelines.logs import report
+
+            report(error)
             ctx.exit(code)
+
+
+def _end_at_once() -> NoReturn:
+    """End as a kill does, which loses nothing: Python would wait for the threads that wait for an answer."""
+    click.echo("Aborted!", err=True)
+    sys.stdout.flush()
+    os._exit(1)
 
 
 def _exit_code(error: Exception) -> int | None:

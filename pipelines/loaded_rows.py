@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class Loads:
-    """When rows were asked for, by `_dlt_load_id`: at the start of the first run whose last load is not before theirs."""
+    """When rows were asked for, by `_dlt_load_id`: at the start of the first run whose last load is not earlier."""
 
     def __init__(self, runs: Iterable[Row], zone: ZoneInfo) -> None:
         self._runs = sorted((float(run["load_id"]), as_instant(run["started_at"])) for run in runs)

@@ -3,6 +3,7 @@
 import logging
 import sys
 
+import click
 import orjson
 
 
@@ -37,6 +38,15 @@ class OneLine(logging.Filter):
         record.msg, record.args, record.exc_info, record.exc_text = words, None, None, None
         self._handler.handle(record)
         return False
+
+
+def report(error: Exception) -> None:
+    """Say on stderr what ended the command: as a line of JSON if logs are, as text otherwise."""
+    logger = logging.getLogger(__name__)
+    if any(isinstance(handler.formatter, JsonFormatter) for handler in logging.getLogger("pipelines").handlers):
+        logger.error("%s", error)
+    else:
+        click.echo(f"Error: {error}", err=True)
 
 
 def configure_logging(log_format: str) -> None:

@@ -16,6 +16,7 @@ from destinations.reading import Dataset, as_instant, reading
 from pipelines.outcome import LOADED_IN_SQL, ExitCode
 from pipelines.terminal import stdout
 from sources.braze.cursors import RECHECK_DAYS
+from sources.braze.settings import parse_zone
 from sources.braze.tables import TABLES
 from sources.braze.windows import ONE_DAY
 
@@ -71,14 +72,16 @@ def run_status(
 
 def _zone() -> ZoneInfo:
     """The workspace's zone; `status` needs no other setting of the source, and no key."""
-    return ZoneInfo(dlt.config.get("sources.braze.time_zone", str) or "UTC")
+    return parse_zone(dlt.config.get("sources.braze.time_zone", str) or "UTC")
 
 
 def read_status(dataset: Dataset, now: datetime) -> Standing:
     """Read the ledger and the newest days from the warehouse; `now` is in the workspace's zone."""
     counts = dataset.table_counts()
     if "sync_runs" not in counts:
-        raise DestinationError("Nothing has been loaded here yet: run braze-elt sync.")
+        raise DestinationError(
+            "Nothing has been loaded here yet: run braze-elt sync; or this user may not read it: grant it SELECT."
+        )
     finished = as_instant(dataset.query(_LAST_GOOD_RUN)[0]["finished_at"])
     freshness = _freshness(dataset, counts, now.date())
     return Standing(

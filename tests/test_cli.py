@@ -21,8 +21,11 @@ from click.testing import CliRunner, Result
 
 from pipelines.cli import cli
 from sources.braze import endpoints
+from sources.braze.answers import Question
 from sources.braze.endpoints import Endpoint
+from sources.braze.settings import resolve
 from sources.braze.tables import TABLES
+from sources.braze.user_query import UserQuery
 from sources.braze_sandbox import Sandbox, WorkspaceOptions
 from tests.warehouses import Warehouse
 from tests.workspaces import API_KEY, START, TODAY, configure, differences, files_with, rows_of, sync, workspace
@@ -143,6 +146,22 @@ def test_a_wrong_setting_is_named_with_its_cure(
     assert says in sentence(result)
     assert cure in sentence(result)
     assert list(configured.iterdir()) == []
+
+
+def test_status_names_a_wrong_time_zone(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCES__BRAZE__TIME_ZONE", "Mars/Olympus")
+    result = braze_elt("status")
+    assert result.exit_code == 2, result.output
+    assert "`time_zone` is 'Mars/Olympus'" in sentence(result)
+
+
+def test_secrets_are_not_in_what_python_shows_of_settings() -> None:
+    secrets = {name: f"hush-{name}" for name in ("api_key", "pii_key")}
+    urls = {name: f"https://u:hush-{name}@host/x" for name in ("alert_webhook", "sends_query_url")}
+    shown = repr(resolve(endpoint="US-01", pii={"email": "hash"}, sends_query="SELECT 1", **secrets, **urls))
+    shown += repr(Question.about(endpoints.CAMPAIGNS_LIST, {}, "hush-key"))
+    shown += repr(UserQuery("sqlite://u:hush-query@x", "SELECT 1", "`url`", "`query`"))
+    assert "hush" not in shown
 
 
 @pytest.mark.parametrize(
@@ -443,6 +462,31 @@ def test_logs_are_json_lines_on_stderr_and_results_stay_on_stdout(
         assert set(json.loads(line)) >= {"time", "level", "logger", "message"}
     assert "campaign_tags" in stdout
     assert API_KEY not in stdout + stderr
+
+
+def test_what_ends_a_command_is_json_too(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SOURCES__BRAZE__API_KEY")
+    with process("sync", "--log-format", "json") as running:
+        _, stderr = running.communicate(timeout=60)
+    assert running.returncode == 2
+    (line,) = map(json.loads, stderr.splitlines())
+    assert (line["level"], line["message"][:24]) == ("error", "`api_key` is not set: pu")
+
+
+def test_check_tries_the_bucket_of_exports_and_the_query_of_sends(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, s3: Any
+) -> None:
+    query = "SELECT 'c' AS campaign_id, 's' AS send_id"
+    with workspace(campaigns=2) as sandbox:
+        configure(monkeypatch, sandbox, export_bucket="s3://exports/a", sends_query=query, sends_query_url="sqlite://")
+        fine = braze_elt("check")
+        configure(monkeypatch, sandbox, export_bucket="s3://no-such-bucket", sends_query="SELECT 1")
+        wrong = braze_elt("check")
+    assert (fine.exit_code, wrong.exit_code) == (0, 2)
+    assert re.search("✓ │ export_bucket s3://exports/a", fine.output)
+    assert re.search("✓ │ sends_query", fine.output)
+    assert re.search("✗ │ export_bucket s3://no-such-bucket .* does not", wrong.output)
+    assert re.search("✗ │ sends_query .* must select", wrong.output)
 
 
 def test_check_names_what_is_wrong_and_its_cure(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

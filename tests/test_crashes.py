@@ -135,10 +135,12 @@ def test_a_second_ctrl_c_ends_the_run_at_once_and_says_no_more(sandbox: Sandbox,
     sandbox.set(latency=1.5)
     child = Child(command, "sync", "--select", SELECT)
     child.when(lambda: requests_sent(sandbox) > 5)  # lists and KPIs have been answered, the details are asked for
+    sandbox.set(latency=40)
+    child.when(lambda: requests_sent(sandbox) > 9)
     child.signal(signal.SIGINT)
     time.sleep(0.3)
     child.signal(signal.SIGINT)
-    assert child.wait(30) == 1, child.log.read_text()
+    assert child.wait(10) == 1, child.log.read_text()
     assert child.log.read_text().strip() == "Aborted!"
 
 

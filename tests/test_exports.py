@@ -4,6 +4,7 @@ import asyncio
 import functools
 import io
 import json
+import logging
 import os
 import re
 import stat
@@ -318,6 +319,23 @@ async def test_an_export_that_never_comes_is_a_failure_and_is_resumed(tmp_path):
         warehouse, _ = await run(braze.exports(tmp_path, clock=lambda: 1e9 + next(seconds)))
     assert len(warehouse["users"]) == 5
     assert len(braze.requested) == 1
+
+
+@in_a_loop
+async def test_while_an_export_is_waited_for_the_log_says_so_every_minute(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "sources.braze.exports")
+    seconds = count(0, 20)
+    async with Braze(archive(profile_lines(0, 5))) as braze:
+        braze.refusals = [403] * 12
+        await run(braze.exports(tmp_path, clock=lambda: 1e9 + next(seconds), timeout_minutes=4))
+        requested, *waiting = caplog.messages
+        caplog.clear()
+        await run(braze.exports(tmp_path, clock=lambda: 1e9 + next(seconds)))
+        resumed, *_ = caplog.messages
+    assert requested == "The export of seg-1 is requested: waiting for its files."
+    assert 3 <= len(waiting) <= 5
+    assert re.fullmatch("Waiting for the export of seg-1 for [1-4] minutes.", waiting[0])
+    assert re.fullmatch(r"Going on with the export of seg-1, requested \d+ minutes ago.", resumed)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,7 +30,7 @@ class Question:
 
     endpoint: Endpoint
     subject: str
-    secrets: tuple[str, ...]
+    secrets: tuple[str, ...] = field(repr=False)
 
     @classmethod
     def about(cls, endpoint: Endpoint, fields: Mapping[str, Any], api_key: str) -> "Question":

@@ -127,6 +127,15 @@ class Bucket:
         except Exception as error:
             raise self._refused(error) from None
 
+    def check_readable(self) -> None:
+        """Raise StorageError if the bucket is not there or may not be listed."""
+        try:
+            self.files.invalidate_cache()
+            self._inside(self._exports)
+        except Exception as error:
+            raise self._refused(error) from None
+        self.check_there()
+
     def check_there(self) -> None:
         """Raise StorageError if there is no such bucket: its listing looks like that of one without files."""
         name = self.root.partition("/")[0]
@@ -139,7 +148,7 @@ class Bucket:
             return  # whoever may list the prefix alone is refused here
         raise StorageError(
             f"The bucket in `export_bucket` ({self.setting}) does not exist: set it to the one that Braze delivers"
-            " exports into. The next run then goes on with this export."
+            " exports into. A run goes on with an export that was requested before."
         )
 
     def fetch(self, remote: str, local: Path) -> None:
@@ -161,9 +170,14 @@ class Bucket:
             if known["type"] == "file" and not path.endswith("/")
         }
 
-    def _date_folders(self, job: ExportJob) -> Iterator[str]:
+    @property
+    def _exports(self) -> str:
+        """The folder that has one for each segment."""
         base = f"{self.root}/segment-export".lstrip("/") if self.root != "/" else "segment-export"
-        base = f"/{base}" if self.root.startswith("/") else base
+        return f"/{base}" if self.root.startswith("/") else base
+
+    def _date_folders(self, job: ExportJob) -> Iterator[str]:
+        base = self._exports
         # The global control group has an id of its own there, which Braze does not tell.
         audiences = self._inside(base) if job.audience.is_control_group else [f"{base}/{job.audience.segment_id}"]
         for audience in audiences:

@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 URL_LIFETIME = 4 * 3600.0
 """Seconds for which Braze keeps an archive; a 403 after that means expired, before that not ready."""
+SAID_EVERY = 60.0
+"""Seconds after which a log says again that an export is waited for."""
 LATE_FOR = 3 * 24 * 3600.0
 """Seconds since the request for which late files are looked for although the bucket cannot be read."""
 
@@ -174,6 +176,7 @@ class Exports:
             self._ended.set()
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+            self._session.close()
 
     async def _deliver_all(
         self, audiences: Sequence[Audience], found: "asyncio.Queue[Event | BaseException | None]"
@@ -208,6 +211,8 @@ class Exports:
             job = None
         if job:
             job.read_by(asked.rules)
+            minutes = (self._clock() - job.requested_at) / 60
+            logger.info("Going on with the export of %s, requested %.0f minutes ago.", audience.segment_id, minutes)
         waiting = _Waiting(audience, self._settings, self._clock)
         while True:
             job = job or await self._request(audience, asked, waiting)
@@ -259,15 +264,17 @@ class Exports:
             if not _says_where(answer):
                 said = "neither a url to fetch from nor an object_prefix to look for"
                 raise BadAnswer(audience.endpoint, audience.segment_id, None, said)
+            logger.info("The export of %s is requested: waiting for its files.", audience.segment_id)
             return start_job(self._jobs, audience, answer, asked, requested_at)
 
     async def _wait_for_another(self, waiting: "_Waiting", error: ExportRunning, audience: Audience) -> None:
         if not waiting.paused:
+            # Braze cancels exports of segments only.
+            ends = f"`braze-elt export-users --cancel --segment {audience.segment_id}` ends it."
             logger.warning(
-                "Braze is running an export of %s that this machine did not start: waiting until it is over."
-                " `braze-elt export-users --cancel --segment %s` ends it.",
+                "Braze is running an export of %s that this machine did not start: waiting until it is over. %s",
                 audience.segment_id,
-                audience.segment_id,
+                "" if audience.is_control_group else ends,
             )
         try:
             await waiting.pause()
@@ -405,6 +412,7 @@ class _Waiting:
         self._clock = clock
         self.paused = False
         self.restart()
+        self._began = self._said = self._started
 
     def restart(self) -> None:
         """Start the time anew."""
@@ -417,7 +425,8 @@ class _Waiting:
 
     async def pause(self, at_most: float = float("inf")) -> None:
         """Wait. Raises ExportTimeoutError once `export_timeout_minutes` are over."""
-        if self._clock() - self._started >= self._settings.timeout_minutes * 60:
+        now = self._clock()
+        if now - self._started >= self._settings.timeout_minutes * 60:
             where = f" in {self._settings.bucket}" if self._settings.bucket else ""
             raise ExportTimeoutError(
                 f"The export of {self._audience.segment_id} did not arrive{where} within"
@@ -425,5 +434,12 @@ class _Waiting:
                 " again before it requests another; Braze reports a failed export by e-mail only, to the key's owner."
             )
         self.paused = True
+        self._say(now)
         await asyncio.sleep(min(self._next, at_most))
         self._next = min(self._next * 1.5, self._settings.longest_poll)
+
+    def _say(self, now: float) -> None:
+        if now - self._said >= SAID_EVERY:
+            self._said = now
+            minutes = (now - self._began) / 60
+            logger.info("Waiting for the export of %s for %.0f minutes.", self._audience.segment_id, minutes)

@@ -4,7 +4,7 @@
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from difflib import get_close_matches
 from typing import Any
@@ -26,9 +26,9 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Settings:
-    """Validated settings; `zone` is the workspace's, `sends` holds (campaign_id, send_id)."""
+    """Validated settings; `zone` is the workspace's, `sends` holds (campaign_id, send_id). Secrets are in no `repr`."""
 
-    api_key: str
+    api_key: str = field(repr=False)
     base_url: str
     zone: ZoneInfo
     start_date: date | None
@@ -48,8 +48,8 @@ class Settings:
     message_bodies: bool
     sends: tuple[Pair, ...]
     sends_query: str | None
-    sends_query_url: str | None
-    alert_webhook: str | None
+    sends_query_url: str | None = field(repr=False)
+    alert_webhook: str | None = field(repr=False)
 
 
 def resolve(**overrides: Any) -> Settings:
@@ -116,7 +116,7 @@ def _resolve(
     return Settings(
         api_key=str(api_key).strip(),
         base_url=base_url(str(endpoint)),
-        zone=_zone(str(time_zone)),
+        zone=parse_zone(str(time_zone)),
         start_date=parse_day("start_date", start_date) if start_date else None,
         lookback_days=int(_number("lookback_days", lookback_days, 0, 365, whole=True)),
         concurrency=int(_number("concurrency", concurrency, 1, 128, whole=True)),
@@ -165,7 +165,8 @@ def _webhook(url: str) -> str:
     return url
 
 
-def _zone(name: str) -> ZoneInfo:
+def parse_zone(name: str) -> ZoneInfo:
+    """The zone of an IANA name. Raises `ConfigurationError` for anything else, with the nearest name."""
     zones = available_timezones()
     if name in zones:
         return ZoneInfo(name)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy
@@ -23,7 +23,7 @@ from sources.braze.errors import ConfigurationError, redact
 class UserQuery:
     """A `query` for the database at `url` (SQLAlchemy's form), and what errors call the two."""
 
-    url: str
+    url: str = field(repr=False)
     query: str
     url_name: str
     query_name: str
