@@ -17,7 +17,7 @@ from destinations import DestinationError
 from pipelines.errors import RunFailed
 from pipelines.freshness import Loaded, load
 from sources.braze import NIGHTLY, default_names
-from sources.braze.errors import BrazeError, ConfigurationError
+from sources.braze.errors import BrazeError
 from sources.braze.settings import resolve
 from sources.braze.tables import tables_of
 
@@ -52,7 +52,7 @@ def braze_assets(
         return
     try:
         found = load(names, config.destination, config.dataset)
-    except (RunFailed, BrazeError, ConfigurationError, DestinationError) as error:
+    except (RunFailed, BrazeError, DestinationError) as error:
         raise dagster.Failure(str(error)) from error
     for name, held in found.items():
         if held.failures:

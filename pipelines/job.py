@@ -27,7 +27,7 @@ from sources.braze.audience import Audience
 from sources.braze.client import Client
 from sources.braze.disposition import can_merge
 from sources.braze.errors import ConfigurationError
-from sources.braze.extraction import USERS
+from sources.braze.profile_tables import USERS_RESOURCE
 from sources.braze.settings import Settings
 from sources.braze.tables import RESOURCES
 from sources.braze.users import ProfileRequest
@@ -77,7 +77,7 @@ class Job:
         """The selected resources. Raises `ConfigurationError` for an unknown one, with the nearest."""
         if self.select is None:
             names = default_names(settings)
-            return tuple(name for name in names if name != USERS) if self.only else names
+            return tuple(name for name in names if name != USERS_RESOURCE) if self.only else names
         asked = [name.strip() for name in self.select.split(",") if name.strip()]
         for name in asked:
             if name not in RESOURCES:
@@ -98,7 +98,7 @@ class Job:
                 "--select names sends, but neither `sends` nor `sends_query` is set: list the sends there, each as"
                 " campaign_id:send_id, or set a query that selects them, since Braze has no list of them."
             )
-        if USERS in names and not self._audiences(settings) and self.external_ids is None:
+        if USERS_RESOURCE in names and not self._audiences(settings) and self.external_ids is None:
             raise ConfigurationError(
                 "--select names users, but `segments` is empty: list the segments whose profiles to load there, or"
                 " load some by braze-elt export-users."

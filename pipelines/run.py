@@ -27,8 +27,9 @@ from pipelines.signals import on_termination
 from sources.braze.chunks import Chunk
 from sources.braze.errors import ConfigurationError
 from sources.braze.export_files import open_bucket
-from sources.braze.extraction import USERS, Extraction
+from sources.braze.extraction import Extraction
 from sources.braze.hints import descriptions, merge_keys
+from sources.braze.profile_tables import USERS_RESOURCE
 from sources.braze.resources import begin, ended_backfill, exports_folder, failures, resources
 from sources.braze.settings import Settings, resolve
 from sources.braze.windows import local_day
@@ -49,7 +50,7 @@ def _run(job: Job, plan: bool, outcome: Outcome) -> ExitCode:
     outcome.zone = settings.zone
     names = job.names_to_load(settings)
     _check_days(job, settings)
-    if USERS in names and settings.export_bucket:
+    if USERS_RESOURCE in names and settings.export_bucket:
         open_bucket(settings.export_bucket)  # a bucket that cannot be opened ends the run before it has begun
     with opened(job) as pipeline:
         request = job.profiles(settings, exports_folder(pipeline))

@@ -172,7 +172,7 @@ class Verification:
 
     def _compare_beginning(self, catalog: Catalog, spec: SeriesSpec, entry: Answer, details: Answer) -> None:
         """An entity without any row: a difference if its figures begin before the newest day of the others."""
-        entity = catalog.entity(entry, details, self._api.settings)
+        entity = catalog.entity(entry, details, self._calendar.zone)
         extents = self._held.extents(spec).values()
         if entity is None or spec.summary or not extents:
             return

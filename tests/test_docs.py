@@ -25,7 +25,7 @@ SECRET = {"api_key", "pii_key", "sends_query_url", "alert_webhook"}
 
 def defaults() -> dict[str, Any]:
     """Every setting of the source with its default."""
-    signature = inspect.signature(inspect.unwrap(settings._resolve))
+    signature = inspect.signature(inspect.unwrap(settings.configured))
     return {name: parameter.default for name, parameter in signature.parameters.items()}
 
 

@@ -2,22 +2,13 @@
 
 from docs.generate.markdown import code, grid
 from sources.braze import endpoints
-from sources.braze.catalog import CATALOGS
+from sources.braze.access import asked_by
 from sources.braze.endpoints import HOUR, Bucket, Endpoint
 from sources.braze.series import DAILY
 from sources.braze.tables import RESOURCES
 
-LISTS = {
-    "event_series": (endpoints.EVENTS,),
-    "events": (endpoints.EVENTS,),
-    "purchases": (endpoints.PURCHASES_PRODUCT_LIST,),
-    "users": (
-        endpoints.USERS_EXPORT_SEGMENT,
-        endpoints.USERS_EXPORT_IDS,
-        endpoints.USERS_EXPORT_GLOBAL_CONTROL_GROUP,
-    ),
-}
-"""What a resource asks beside its catalog and its series."""
+LISTED_BY = {spec.resource: spec.of for spec in DAILY if spec.of} | {"event_series": "events"}
+"""Series that are asked for what another resource lists."""
 _OLDER_KEYS = f"keys without `{endpoints.EVENTS.permission}` can have `{endpoints.EVENTS_LIST.permission}` instead"
 _NEWER_WORKSPACES = "absent from newer workspaces, which is no failure"
 NOTES = {
@@ -39,13 +30,10 @@ missing one costs its resource and nothing else: `braze-elt check` says so befor
 
 
 def needed(resource: str) -> tuple[Endpoint, ...]:
-    """The endpoints that a sync of `resource` asks: its list and details, what lists it otherwise, its series."""
-    catalogs = {catalog.resource: (catalog.listing, catalog.details) for catalog in CATALOGS}
-    asked = [*catalogs.get(resource, ()), *LISTS.get(resource, ())]
-    for spec in DAILY:
-        if spec.resource == resource:
-            asked += [*catalogs.get(spec.of or "", ()), *(part.endpoint for part in spec.parts)]
-    return tuple(dict.fromkeys(asked))
+    """The endpoints that a sync of `resource` asks, without the one that is asked instead of another."""
+    listed = asked_by(LISTED_BY[resource]) if resource in LISTED_BY else ()
+    asked = dict.fromkeys((*listed, *asked_by(resource)))
+    return tuple(endpoint for endpoint in asked if endpoint is not endpoints.EVENTS_LIST)
 
 
 def page() -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from docs.generate.markdown import code, grid
-from sources.braze import settings as declared
+from sources.braze.settings import configured
 
 CONFIG = Path(__file__).parents[2] / ".dlt" / "config.toml"
 INTRODUCTION = """
@@ -48,7 +48,7 @@ def page() -> str:
     listed = dict(_listed())
     rows = [
         (code(name), code(f"SOURCES__BRAZE__{name.upper()}"), listed[name].default, _escaped(listed[name].meaning))
-        for name in inspect.signature(inspect.unwrap(declared._resolve)).parameters
+        for name in inspect.signature(inspect.unwrap(configured)).parameters
     ]
     source = grid(("setting", "environment variable", "default", "meaning"), rows)
     return "\n".join([INTRODUCTION.strip(), "", "## Source", "", source, WAREHOUSE.strip(), ""])

@@ -29,9 +29,14 @@ from sources.braze.tables import RESOURCES
 _OTHERWISE_LISTED: Mapping[str, tuple[Endpoint, ...]] = {
     "events": (endpoints.EVENTS, endpoints.EVENTS_LIST),
     "purchases": (endpoints.PURCHASES_PRODUCT_LIST,),
-    "users": (endpoints.USERS_EXPORT_SEGMENT, endpoints.USERS_EXPORT_IDS),
+    "users": (
+        endpoints.USERS_EXPORT_SEGMENT,
+        endpoints.USERS_EXPORT_IDS,
+        endpoints.USERS_EXPORT_GLOBAL_CONTROL_GROUP,
+    ),
 }
 """What a resource asks beside its catalog and its series."""
+_NOT_TRIED = frozenset({endpoints.USERS_EXPORT_GLOBAL_CONTROL_GROUP})
 _EVENT_NAMES = frozenset({endpoints.EVENTS, endpoints.EVENTS_LIST})
 """Either will do: older keys read events by `events/list`."""
 _DISPENSABLE = frozenset(
@@ -65,7 +70,9 @@ async def endpoint_access(client: Client) -> list[Access]:
 
     Raises `InvalidKey` if all of them refuse the key, `Unreachable` if the host does not answer.
     """
-    probes = [(resource, endpoint) for resource in RESOURCES for endpoint in _asked_by(resource)]
+    probes = [
+        (resource, endpoint) for resource in RESOURCES for endpoint in asked_by(resource) if endpoint not in _NOT_TRIED
+    ]
     answers = await asyncio.gather(*(_probe(client, endpoint) for _, endpoint in probes))
     refused = [error for error in answers if isinstance(error, InvalidKey)]
     if refused and not client.traffic.succeeded and not any(error is None for error in answers):
@@ -76,8 +83,8 @@ async def endpoint_access(client: Client) -> list[Access]:
     ]
 
 
-def _asked_by(resource: str) -> Iterator[Endpoint]:
-    """The endpoints of its list, its details, and its series."""
+def asked_by(resource: str) -> Iterator[Endpoint]:
+    """The endpoints that a load of `resource` asks: of its list, its details, and its series by day."""
     for catalog in CATALOGS:
         if catalog.resource == resource:
             yield from (catalog.listing, catalog.details)

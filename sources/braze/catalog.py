@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sources.braze import endpoints, flatten
 from sources.braze.endpoints import Endpoint
 from sources.braze.flatten import Answer, Row, Rows
 from sources.braze.model import ALL
-from sources.braze.settings import Settings
 from sources.braze.windows import local_day
 
 
@@ -55,11 +55,11 @@ class Catalog:
     list_parameters: Mapping[str, bool] = field(default_factory=dict)
     skip: Callable[[Answer, Answer], bool] = lambda listed, details: False
 
-    def entity(self, listed: Answer, details: Answer, settings: Settings) -> Entity | None:
+    def entity(self, listed: Answer, details: Answer, zone: ZoneInfo) -> Entity | None:
         """The entity to ask figures for, or None if it can have none."""
         if self.skip(listed, details):
             return None
-        begins = next(filter(None, (_day(details.get(name), settings) for name in self.begins)), None)
+        begins = next(filter(None, (_day(details.get(name), zone) for name in self.begins)), None)
         last_active = details.get(self.last_active) if self.last_active else None
         edited = details.get("updated_at")
         return Entity(
@@ -67,8 +67,8 @@ class Catalog:
             key={self.parameter: listed["id"]},
             parameters={self.parameter: listed["id"]},
             begins=begins,
-            last_active=_day(last_active, settings),
-            edited=flatten.instant(edited, settings.zone) if edited else None,
+            last_active=_day(last_active, zone),
+            edited=flatten.instant(edited, zone) if edited else None,
         )
 
 
@@ -76,9 +76,9 @@ BRAZE_BEGAN = 2011
 """What claims to be from an earlier year is a placeholder for no date at all."""
 
 
-def _day(value: Any, settings: Settings) -> date | None:
-    moment = flatten.instant(value, settings.zone) if value else None
-    return local_day(moment, settings.zone) if moment and moment.year >= BRAZE_BEGAN else None
+def _day(value: Any, zone: ZoneInfo) -> date | None:
+    moment = flatten.instant(value, zone) if value else None
+    return local_day(moment, zone) if moment and moment.year >= BRAZE_BEGAN else None
 
 
 ARCHIVED_TOO = {"include_archived": True}

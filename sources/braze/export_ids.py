@@ -80,13 +80,15 @@ async def export_ids(
         path = folder / f"ids-{number}.ndjson"
         with open(path, "wb", opener=owner_only) as file:
             file.writelines(answer.lines for _, answer in answered)
-        unknown = (
-            (place, external_id)
-            for batch, answer in answered
-            for place, external_id in batch
-            if external_id in answer.unknown or (told_apart and external_id not in answer.known)
-        )
-        yield IdsFile(path, tuple(unknown), tuple(result for result in results if isinstance(result, BrazeError)))
+        unknown = tuple(found for batch, answer in answered for found in _unknown(batch, answer, told_apart))
+        yield IdsFile(path, unknown, tuple(result for result in results if isinstance(result, BrazeError)))
+
+
+def _unknown(batch: list[tuple[int, str]], answer: _Answered, told_apart: bool) -> Iterator[tuple[int, str]]:
+    """Those of the batch whom Braze does not know; `told_apart` says that the profiles have their external ids."""
+    for place, external_id in batch:
+        if external_id in answer.unknown or (told_apart and external_id not in answer.known):
+            yield place, external_id
 
 
 def _of_lines(batch: list[tuple[int, str]], error: BrazeError) -> BrazeError:

@@ -18,6 +18,7 @@ from sources.braze.failures import Failure, OpenFailures
 from sources.braze.model import ALL
 from sources.braze.parcels import Parcel
 from sources.braze.planning import Calendar
+from sources.braze.profile_tables import USERS_RESOURCE
 from sources.braze.record import Record
 from sources.braze.run import Run
 from sources.braze.series import specs
@@ -25,8 +26,6 @@ from sources.braze.settings import Settings
 from sources.braze.users import Delivery, ProfileRequest, Profiles
 from sources.braze.walks import Walk, Walks
 from sources.braze.windows import Span
-
-USERS = "users"
 
 
 class Extraction:
@@ -81,7 +80,7 @@ class Extraction:
     @property
     def waits_for_commit(self) -> bool:
         """Whether no more profiles come before those that were taken are in the warehouse."""
-        return self.run.outbox.waits_for_commit(USERS)
+        return self.run.outbox.waits_for_commit(USERS_RESOURCE)
 
     @property
     def asked(self) -> bool:
@@ -146,8 +145,8 @@ class Extraction:
             async with asyncio.TaskGroup() as tasks:
                 for walk in walks:
                     tasks.create_task(record.guard(walk.resources, walk.work()))
-                if self.request and USERS in self._selected:
-                    tasks.create_task(record.guard((USERS,), self._users(self.request)))
+                if self.request and USERS_RESOURCE in self._selected:
+                    tasks.create_task(record.guard((USERS_RESOURCE,), self._users(self.request)))
         finally:
             await run.client.aclose()
         if record.refused and not run.client.traffic.succeeded:
@@ -168,10 +167,10 @@ class Extraction:
                     record.mend(resource, ALL)
                     if walk.complete:
                         record.open_failures.forget(resource, record.asked[resource])
-        if self.request and USERS in self._selected:
+        if self.request and USERS_RESOURCE in self._selected:
             for name in (ALL, *self.request.names):
-                if (USERS, name) not in failing:
-                    record.mend(USERS, name)
+                if (USERS_RESOURCE, name) not in failing:
+                    record.mend(USERS_RESOURCE, name)
 
     async def _users(self, request: ProfileRequest) -> None:
         run = self.run
@@ -180,10 +179,10 @@ class Extraction:
         if run.dry:
             return
         delivery = Delivery(
-            post=lambda parcel: run.post(USERS, parcel),
+            post=lambda parcel: run.post(USERS_RESOURCE, parcel),
             room=run.outbox.room,
             commit=run.outbox.commit,
-            fail=lambda name, error: run.record.fail(USERS, name, None, error),
+            fail=lambda name, error: run.record.fail(USERS_RESOURCE, name, None, error),
             loaded=run.known.exports,
         )
         self.profiles = Profiles(run.client, run.settings, request, delivery)

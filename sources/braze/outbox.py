@@ -35,8 +35,8 @@ class Outbox:
 
     def post(self, resource: str, parcel: Parcel) -> None:
         """Leave a parcel for `resource`."""
-        self._uncommitted += parcel.on_commit is not None
         with self._lock:
+            self._uncommitted += parcel.on_commit is not None
             self._rows += parcel.rows
             waiting = self._parcels[resource]
             if not (waiting and waiting[-1].absorb(parcel)):
@@ -86,7 +86,8 @@ class Outbox:
 
     def committed(self, parcels: int) -> None:
         """Say that the rows of so many parcels with `on_commit` are in the warehouse."""
-        self._uncommitted -= parcels
+        with self._lock:
+            self._uncommitted -= parcels
         if not self._uncommitted and self._committed:
             self.tell(self._committed.set)
 

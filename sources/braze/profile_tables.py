@@ -8,9 +8,10 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sources.braze.columns import flag, instant, text
 from sources.braze.model import TOMBSTONE, Column, Table, Type
 
-RESOURCE = "users"
+USERS_RESOURCE = "users"
 GLOBAL_CONTROL_GROUP = "global_control_group"
 """Stands for the segment in `global_control_group_members`: Braze does not tell the group's own id."""
 
@@ -50,7 +51,7 @@ class ProfileRows:
 def _replaced(name: str, description: str, *columns: Column) -> Table:
     return Table(
         name,
-        RESOURCE,
+        USERS_RESOURCE,
         f"{description}. Replaced as a whole whenever the profile is exported.",
         ("braze_id", "position"),
         (_BRAZE_ID, _POSITION, *columns, TOMBSTONE),
@@ -61,7 +62,7 @@ def _replaced(name: str, description: str, *columns: Column) -> Table:
 def _kept(name: str, key: tuple[str, ...], description: str, *columns: Column) -> Table:
     return Table(
         name,
-        RESOURCE,
+        USERS_RESOURCE,
         f"{description}. Braze lists the last 90 days; what was loaded before is kept.",
         ("braze_id", *key),
         (_BRAZE_ID, *columns),
@@ -69,72 +70,60 @@ def _kept(name: str, key: tuple[str, ...], description: str, *columns: Column) -
     )
 
 
-def _text(name: str, description: str) -> Column:
-    return Column(name, Type.TEXT, description)
-
-
-def _instant(name: str, description: str) -> Column:
-    return Column(name, Type.TIMESTAMP, description)
-
-
-def _flag(name: str, description: str) -> Column:
-    return Column(name, Type.BOOL, description)
-
-
 USERS = Table(
     "users",
-    RESOURCE,
+    USERS_RESOURCE,
     "One row per exported profile, as it was when last exported; profiles that leave all exports stay.",
     ("braze_id",),
     (
-        _text("braze_id", "Braze's id of the profile; the only one that every profile has."),
-        _text("external_id", "The customer's own id; missing for anonymous profiles."),
-        _text("appboy_id", "Older name of `braze_id`, with the same value, where Braze still sends it."),
-        _instant("created_at", "When the profile was created."),
-        _text(
+        text("braze_id", "Braze's id of the profile; the only one that every profile has."),
+        text("external_id", "The customer's own id; missing for anonymous profiles."),
+        text("appboy_id", "Older name of `braze_id`, with the same value, where Braze still sends it."),
+        instant("created_at", "When the profile was created."),
+        text(
             "created_from",
             "How it was created, such as SDK, REST API or CSV import (segment exports only).",
         ),
         Column("random_bucket", Type.BIGINT, "Random number from 0 to 9999, fixed per profile, for even splits."),
-        _text("first_name", "First name."),
-        _text("last_name", "Last name."),
-        _text("email", "E-mail address."),
+        text("first_name", "First name."),
+        text("last_name", "Last name."),
+        text("email", "E-mail address."),
         Column("dob", Type.DATE, "Date of birth."),
-        _text("home_city", "Home city."),
-        _text("country", "Country, ISO 3166-1 alpha-2."),
-        _text("phone", "Phone number; in segment exports as it was imported, by id in E.164."),
-        _text("language", "Language, ISO 639-1."),
-        _text("time_zone", "Time zone, by IANA or Rails name."),
+        text("home_city", "Home city."),
+        text("country", "Country, ISO 3166-1 alpha-2."),
+        text("phone", "Phone number; in segment exports as it was imported, by id in E.164."),
+        text("language", "Language, ISO 639-1."),
+        text("time_zone", "Time zone, by IANA or Rails name."),
         Column(
             "last_coordinates",
             Type.JSON,
             "Last known place, a pair as Braze sent it: both longitude first and latitude first are seen.",
         ),
-        _text("gender", "M, F, O (other), N (not applicable) or P (prefers not to say)."),
+        text("gender", "M, F, O (other), N (not applicable) or P (prefers not to say)."),
         Column("total_revenue", Type.DOUBLE, "Money attributed to the profile, in US dollars."),
-        _text("attributed_campaign", "Campaign of the install attribution partner."),
-        _text("attributed_source", "Source of the install attribution partner."),
-        _text("attributed_adgroup", "Ad group of the install attribution partner."),
-        _text("attributed_ad", "Ad of the install attribution partner."),
-        _text("push_subscribe", "Push subscription state: opted_in, subscribed or unsubscribed."),
-        _instant("push_opted_in_at", "When the profile opted in to push; comes with `push_subscribe`."),
-        _instant("push_unsubscribed_at", "When the profile unsubscribed from push; comes with `push_subscribe`."),
-        _text("email_subscribe", "E-mail subscription state: opted_in, subscribed or unsubscribed."),
-        _instant("email_opted_in_at", "When the profile opted in to e-mail; comes with `email_subscribe`."),
-        _instant("email_unsubscribed_at", "When the profile unsubscribed from e-mail; comes with `email_subscribe`."),
-        _instant("uninstalled_at", "When the app was last uninstalled; missing while it is installed."),
+        text("attributed_campaign", "Campaign of the install attribution partner."),
+        text("attributed_source", "Source of the install attribution partner."),
+        text("attributed_adgroup", "Ad group of the install attribution partner."),
+        text("attributed_ad", "Ad of the install attribution partner."),
+        text("push_subscribe", "Push subscription state: opted_in, subscribed or unsubscribed."),
+        instant("push_opted_in_at", "When the profile opted in to push; comes with `push_subscribe`."),
+        instant("push_unsubscribed_at", "When the profile unsubscribed from push; comes with `push_subscribe`."),
+        text("email_subscribe", "E-mail subscription state: opted_in, subscribed or unsubscribed."),
+        instant("email_opted_in_at", "When the profile opted in to e-mail; comes with `email_subscribe`."),
+        instant("email_unsubscribed_at", "When the profile unsubscribed from e-mail; comes with `email_subscribe`."),
+        instant("uninstalled_at", "When the app was last uninstalled; missing while it is installed."),
     ),
 )
 
 USER_CUSTOM_ATTRIBUTES = Table(
     "user_custom_attributes",
-    RESOURCE,
+    USERS_RESOURCE,
     "One row per profile and custom attribute. Replaced as a whole whenever the profile is exported.",
     ("braze_id", "name"),
     (
         _BRAZE_ID,
-        _text("name", "Name of the attribute, as sent: any text."),
-        _text(
+        text("name", "Name of the attribute, as sent: any text."),
+        text(
             "type",
             "JSON type of the value: string, number, boolean, object, array or null; profiles may differ.",
         ),
@@ -147,60 +136,60 @@ USER_CUSTOM_ATTRIBUTES = Table(
 USER_ALIASES = _replaced(
     "user_aliases",
     "One row per alias of a profile",
-    _text("alias_name", "The alias; unique within its label."),
-    _text("alias_label", "What kind of alias it is."),
+    text("alias_name", "The alias; unique within its label."),
+    text("alias_label", "What kind of alias it is."),
 )
 
 USER_DEVICES = _replaced(
     "user_devices",
     "One row per device of a profile",
-    _text("model", "Model of the device."),
-    _text("os", "Operating system with version."),
-    _text("carrier", "Mobile carrier."),
-    _text("device_id", "Braze's id of the device."),
-    _text("idfv", "Apple's id of the device for the vendor."),
-    _text("idfa", "Apple's advertising id."),
-    _text("google_ad_id", "Google's advertising id."),
-    _text("roku_ad_id", "Roku's advertising id."),
-    _text("windows_ad_id", "Windows' advertising id, in old profiles."),
-    _flag("ad_tracking_enabled", "Whether the device allows ad tracking."),
+    text("model", "Model of the device."),
+    text("os", "Operating system with version."),
+    text("carrier", "Mobile carrier."),
+    text("device_id", "Braze's id of the device."),
+    text("idfv", "Apple's id of the device for the vendor."),
+    text("idfa", "Apple's advertising id."),
+    text("google_ad_id", "Google's advertising id."),
+    text("roku_ad_id", "Roku's advertising id."),
+    text("windows_ad_id", "Windows' advertising id, in old profiles."),
+    flag("ad_tracking_enabled", "Whether the device allows ad tracking."),
 )
 
 USER_PUSH_TOKENS = _replaced(
     "user_push_tokens",
     "One row per push token of a profile",
-    _text("app", "Name of the app."),
-    _text("platform", "Platform of the app."),
-    _text("token", "The push token."),
-    _text("device_id", "Device it belongs to (`user_devices.device_id`)."),
-    _flag("notifications_enabled", "Whether the device shows notifications; not the subscription state."),
-    _flag("provisionally_opted_in", "Whether iOS delivers quietly, without having asked the person."),
+    text("app", "Name of the app."),
+    text("platform", "Platform of the app."),
+    text("token", "The push token."),
+    text("device_id", "Device it belongs to (`user_devices.device_id`)."),
+    flag("notifications_enabled", "Whether the device shows notifications; not the subscription state."),
+    flag("provisionally_opted_in", "Whether iOS delivers quietly, without having asked the person."),
 )
 
 USER_APPS = _replaced(
     "user_apps",
     "One row per app that a profile has used",
-    _text("name", "Name of the app."),
-    _text("platform", "Platform of the app."),
-    _text("version", "Version last used."),
+    text("name", "Name of the app."),
+    text("platform", "Platform of the app."),
+    text("version", "Version last used."),
     Column("sessions", Type.BIGINT, "Sessions so far."),
-    _instant("first_used", "First session."),
-    _instant("last_used", "Last session."),
+    instant("first_used", "First session."),
+    instant("last_used", "Last session."),
 )
 
 USER_CARDS_CLICKED = _replaced(
     "user_cards_clicked",
     "One row per News Feed card that a profile has clicked",
-    _text("name", "Name of the card."),
+    text("name", "Name of the card."),
 )
 
 USER_CUSTOM_EVENTS = _kept(
     "user_custom_events",
     ("name",),
     "One row per profile and custom event that it has logged",
-    _text("name", "Name of the event (`events.name`)."),
-    _instant("first", "First time ever."),
-    _instant("last", "Last time."),
+    text("name", "Name of the event (`events.name`)."),
+    instant("first", "First time ever."),
+    instant("last", "Last time."),
     Column("count", Type.BIGINT, "Lifetime count."),
 )
 
@@ -208,9 +197,9 @@ USER_PURCHASES = _kept(
     "user_purchases",
     ("name",),
     "One row per profile and product that it has bought",
-    _text("name", "Id of the product (`products.product`)."),
-    _instant("first", "First time ever."),
-    _instant("last", "Last time."),
+    text("name", "Id of the product (`products.product`)."),
+    instant("first", "First time ever."),
+    instant("last", "Last time."),
     Column("count", Type.BIGINT, "Lifetime count."),
 )
 
@@ -218,69 +207,69 @@ USER_CAMPAIGNS_RECEIVED = _kept(
     "user_campaigns_received",
     ("api_campaign_id",),
     "One row per profile and campaign that it has received, or was held back from as control group",
-    _text("api_campaign_id", "Campaign (`campaigns.id`); its name where Braze sends no id."),
-    _text("name", "Name of the campaign."),
-    _instant("last_received", "Last time it was received."),
-    _flag("opened_email", "Opened an e-mail of it."),
-    _flag("opened_push", "Opened a push message of it."),
-    _flag("clicked_email", "Clicked in an e-mail of it."),
-    _flag("clicked_triggered_in_app_message", "Clicked a triggered in-app message of it."),
-    _flag("clicked_in_app_message", "Clicked an in-app message of it, in old profiles."),
-    _flag("converted", "Converted; per conversion event see `user_campaign_conversions`."),
-    _flag("in_control", "Was in the control group."),
-    _text("variation_name", "Name of the variation."),
-    _text("variation_api_id", "Variation (`campaign_messages.message_variation_id`)."),
+    text("api_campaign_id", "Campaign (`campaigns.id`); its name where Braze sends no id."),
+    text("name", "Name of the campaign."),
+    instant("last_received", "Last time it was received."),
+    flag("opened_email", "Opened an e-mail of it."),
+    flag("opened_push", "Opened a push message of it."),
+    flag("clicked_email", "Clicked in an e-mail of it."),
+    flag("clicked_triggered_in_app_message", "Clicked a triggered in-app message of it."),
+    flag("clicked_in_app_message", "Clicked an in-app message of it, in old profiles."),
+    flag("converted", "Converted; per conversion event see `user_campaign_conversions`."),
+    flag("in_control", "Was in the control group."),
+    text("variation_name", "Name of the variation."),
+    text("variation_api_id", "Variation (`campaign_messages.message_variation_id`)."),
 )
 
 USER_CAMPAIGN_CONVERSIONS = _kept(
     "user_campaign_conversions",
     ("api_campaign_id", "conversion_event"),
     "One row per profile, campaign and conversion event of the campaign",
-    _text("api_campaign_id", "Campaign (`campaigns.id`); its name where Braze sends no id."),
-    _text("conversion_event", "Label of the conversion event, such as `Primary Conversion Event - A`."),
-    _flag("converted", "Whether the profile performed it."),
-    _instant("last_received", "Last time the campaign was received."),
+    text("api_campaign_id", "Campaign (`campaigns.id`); its name where Braze sends no id."),
+    text("conversion_event", "Label of the conversion event, such as `Primary Conversion Event - A`."),
+    flag("converted", "Whether the profile performed it."),
+    instant("last_received", "Last time the campaign was received."),
 )
 
 USER_CANVASES_RECEIVED = _kept(
     "user_canvases_received",
     ("api_canvas_id",),
     "One row per profile and Canvas that it has entered, or was held back from as control group",
-    _text("api_canvas_id", "Canvas (`canvases.id`); its name where Braze sends no id."),
-    _text("name", "Name of the Canvas."),
-    _instant("last_received_message", "Last message received from it."),
-    _instant("last_entered", "Last entry."),
-    _instant("last_exited", "Last exit."),
-    _instant("last_entered_control_at", "Last entry into its control group."),
-    _text("variation_name", "Name of the variant."),
-    _flag("in_control", "Was in the control group."),
+    text("api_canvas_id", "Canvas (`canvases.id`); its name where Braze sends no id."),
+    text("name", "Name of the Canvas."),
+    instant("last_received_message", "Last message received from it."),
+    instant("last_entered", "Last entry."),
+    instant("last_exited", "Last exit."),
+    instant("last_entered_control_at", "Last entry into its control group."),
+    text("variation_name", "Name of the variant."),
+    flag("in_control", "Was in the control group."),
 )
 
 USER_CANVAS_STEPS_RECEIVED = _kept(
     "user_canvas_steps_received",
     ("api_canvas_id", "api_canvas_step_id"),
     "One row per profile and Canvas step that it has received",
-    _text("api_canvas_id", "Canvas (`canvases.id`); its name where Braze sends no id."),
-    _text("api_canvas_step_id", "Step (`canvas_steps.step_id`); its name where Braze sends no id."),
-    _text("name", "Name of the step."),
-    _instant("last_received", "Last time it was received."),
+    text("api_canvas_id", "Canvas (`canvases.id`); its name where Braze sends no id."),
+    text("api_canvas_step_id", "Step (`canvas_steps.step_id`); its name where Braze sends no id."),
+    text("name", "Name of the step."),
+    instant("last_received", "Last time it was received."),
 )
 
 SEGMENT_MEMBERS = Table(
     "segment_members",
-    RESOURCE,
+    USERS_RESOURCE,
     "One row per segment and profile: exactly the profiles of the segment's last complete export.",
     ("segment_id", "braze_id"),
-    (_text("segment_id", "Segment (`segments.id`)."), _BRAZE_ID, _EXPORTED_AT),
+    (text("segment_id", "Segment (`segments.id`)."), _BRAZE_ID, _EXPORTED_AT),
     parent=("segment_id",),
 )
 
 GLOBAL_CONTROL_GROUP_MEMBERS = Table(
     "global_control_group_members",
-    RESOURCE,
+    USERS_RESOURCE,
     "One row per profile in the global control group: exactly those of its last complete export.",
     ("segment_id", "braze_id"),
-    (_text("segment_id", f"Always `{GLOBAL_CONTROL_GROUP}`."), _BRAZE_ID, _EXPORTED_AT),
+    (text("segment_id", f"Always `{GLOBAL_CONTROL_GROUP}`."), _BRAZE_ID, _EXPORTED_AT),
     parent=("segment_id",),
 )
 

@@ -11,10 +11,11 @@ from dlt.extract.items import DataItemWithMeta
 from sources.braze.arrow import empty, to_arrow
 from sources.braze.audience import Audience
 from sources.braze.chunks import Chunk
-from sources.braze.extraction import USERS, Extraction
+from sources.braze.extraction import Extraction
 from sources.braze.hints import with_table
 from sources.braze.model import Table, Type
 from sources.braze.private_files import private_folder
+from sources.braze.profile_tables import USERS_RESOURCE
 from sources.braze.resource_state import FAILURES, cursors_from_state, end_backfill, failures_from_state, learn
 from sources.braze.tables import RESOURCES, TABLES, tables_of
 from sources.braze.users import ProfileRequest
@@ -57,7 +58,7 @@ def _rows(extraction: Extraction, chunk: Chunk, resource: str) -> Iterator[DataI
 
     def flushed() -> Iterator[DataItemWithMeta]:
         yield from writer.flush()
-        if chunk.is_all and resource == USERS:
+        if chunk.is_all and resource == USERS_RESOURCE:
             # Nobody will say that this only package was loaded: from here on dlt keeps its rows safe.
             chunk.committed(extraction)
 
@@ -88,7 +89,7 @@ def exports_folder(pipeline: dlt.Pipeline) -> Path:
 
 def _start(extraction: Extraction, chunk: Chunk) -> None:
     selected = [name for name in RESOURCES if name in chunk.open]
-    if USERS in selected:
+    if USERS_RESOURCE in selected:
         private_folder(Path(dlt.current.pipeline().working_dir))  # load packages are kept there
     if not extraction.request:
         audiences = tuple(Audience(segment) for segment in extraction.run.settings.segments)

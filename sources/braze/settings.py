@@ -1,6 +1,6 @@
 """The settings of the source: resolved by dlt's configuration, validated here, once.
 
-`_resolve` is the one declaration of their names and defaults; `.dlt/config.toml` lists them with their meaning.
+`configured` is the one declaration of their names and defaults; `.dlt/config.toml` lists them with their meaning.
 """
 
 import re
@@ -58,7 +58,7 @@ def resolve(**overrides: Any) -> Settings:
     Raises `ConfigurationError` with a sentence that names the setting and the cure.
     """
     try:
-        settings: Settings = _resolve(**overrides)
+        settings: Settings = configured(**overrides)
     except ConfigValueCannotBeCoercedException as error:
         kind = _KINDS.get(error.hint, "a value of the kind that .dlt/config.toml shows")
         raise ConfigurationError(f"`{error.field_name}` is {error.field_value!r}: set {kind}.") from None
@@ -69,7 +69,7 @@ _KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
 
 
 @with_config(sections=SECTION)
-def _resolve(
+def configured(
     api_key: TSecretValue = None,
     endpoint: Any = None,
     time_zone: Any = "UTC",

@@ -91,7 +91,7 @@ class Walks:
             details = await self._details(catalog, entry, lane)
             with documented_shape(catalog.details, entry["id"]):
                 rows = catalog.flatten(entry, details)
-                entity = catalog.entity(entry, details, run.settings)
+                entity = catalog.entity(entry, details, run.settings.zone)
         except Stopped:
             return
         except BrazeError as error:
