@@ -665,6 +665,38 @@ def test_no_file_and_no_column_holds_a_hashed_or_dropped_value(
         assert warehouse.query("SELECT 1 FROM braze.user_aliases") == []
 
 
+NO_TEXTS = (
+    *("dob", "total_revenue", "created_at", "random_bucket", "last_coordinates"),
+    *("devices.ad_tracking_enabled", "apps.sessions", "custom_events.last"),
+)
+
+
+@pytest.mark.parametrize("hashed_first", [True, False])
+def test_hashes_of_what_is_no_text_are_in_a_column_of_their_own(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, hashed_first: bool
+) -> None:
+    setting(monkeypatch, fields=EVERY_FIELD, pii_key="key")
+    hashed = dict.fromkeys(NO_TEXTS, "hash")
+    with workspace(monkeypatch, users=40) as sandbox:
+        everybody = segments(sandbox)[0]
+        for rules in (hashed, {}) if hashed_first else ({}, hashed):
+            setting(monkeypatch, pii=rules)
+            result = export_segment(everybody, warehouse)
+            assert result.exit_code == 0, result.output
+            profiles = {profile["braze_id"]: profile for profile in sandbox.workspace.profiles(everybody)}
+            born = {braze_id: profile.get("dob") for braze_id, profile in profiles.items()}
+            plain = {row[0]: str(row[1]) if row[1] else None for row in rows_of(warehouse, "users", "braze_id", "dob")}
+            if rules:
+                hashes = pii_rules(hashed, "key")
+                assert set(plain.values()) == {None}
+                assert dict(rows_of(warehouse, "users", "braze_id", "dob__v_text")) == {
+                    braze_id: hashes.hashed(dob) if dob else None for braze_id, dob in born.items()
+                }
+            else:
+                assert plain == born
+    assert any(born.values())
+
+
 # From someone's own script
 
 

@@ -152,7 +152,7 @@ def profiles_query(rules: PiiRules, unknown: Iterable[str] = ()) -> str:
     names further top-level fields to read as text.
     """
     unknown = list(unknown)
-    columns = [f"{_value('parsed', c.name, c, rules.action(c.name))} AS {_name(c.name)}" for c in USERS.columns]
+    columns = [column for c in USERS.columns for column in _both(c, rules.action(c.name), "parsed", c.name)]
     columns += [f"{_unknown(name, rules.action(name))} AS {_name(name)}" for name in unknown]
     columns += [f"{_list(name)} AS {_name(name)}" for name in LIST_FIELDS]
     columns.append(f"parsed.{_name(CUSTOM_ATTRIBUTES)} AS {_name(CUSTOM_ATTRIBUTES)}")
@@ -181,7 +181,7 @@ def users_query(table: Table) -> str:
 def rows_query(rows: ProfileRows, rules: PiiRules) -> str:
     """The rows of a nested list's table from `profiles`, and tombstones where due."""
     table = rows.table
-    values = [_column(rows, column, rules) for column in rows.value_columns]
+    values = [value for column in rows.value_columns for value in _columns(rows, column, rules)]
     if table.history:
         named = " AND ".join(f"{_name(key)} IS NOT NULL" for key in table.key)
         found = f"SELECT braze_id, {', '.join(values)} FROM ({_unnested(rows)})"
@@ -192,7 +192,7 @@ def rows_query(rows: ProfileRows, rules: PiiRules) -> str:
     )
     if rules.action(rows.field) is Action.DROP:
         return _tombstones(table, "true", rules)
-    return f"{present} UNION ALL {_tombstones(table, f'coalesce(list_count({rows.field}), 0) = 0', rules)}"
+    return f"{present} UNION ALL BY NAME {_tombstones(table, f'coalesce(list_count({rows.field}), 0) = 0', rules)}"
 
 
 def attributes_query(rules: PiiRules) -> str:
@@ -230,13 +230,22 @@ def each_key_once(table: Table, newest: str) -> str:
 
 
 def loaded_table(table: Table, rules: PiiRules, unknown: Iterable[str] = ()) -> Table:
-    """The table as it is loaded under the rules: hashed columns are text, unknown fields are columns."""
+    """The table as it is loaded under the rules: hashes that a column cannot hold, and unknown fields, are columns."""
     hashed = _hashed_columns(table, rules)
-    columns = tuple(
-        Column(c.name, Type.TEXT, f"{c.description} Hashed.") if c.name in hashed else c for c in table.columns
-    )
-    more = tuple(Column(name, Type.TEXT, _UNKNOWN) for name in unknown)
-    return replace(table, columns=columns + more)
+    columns = [replace(c, description=f"{c.description} Hashed.") if c.name in hashed else c for c in table.columns]
+    more = [Column(_variant(c), Type.TEXT, f"{c.description} Hashed.") for c in columns if _beside(c, hashed)]
+    more += [Column(name, Type.TEXT, _UNKNOWN) for name in unknown]
+    return replace(table, columns=(*columns, *more))
+
+
+def _beside(column: Column, hashed: Collection[str]) -> bool:
+    """Whether the column's values are hashed, and it cannot hold a hash."""
+    return column.name in hashed and column.type is not Type.TEXT
+
+
+def _variant(column: Column) -> str:
+    """The column that holds what `column` cannot."""
+    return f"{column.name}__v_text"
 
 
 def _key_hash(table: Table) -> str:
@@ -323,12 +332,23 @@ def _object(json: str) -> str:
     return f"CASE WHEN starts_with({json}, '{{') THEN {json} END"
 
 
-def _column(rows: ProfileRows, column: Column, rules: PiiRules) -> str:
+def _columns(rows: ProfileRows, column: Column, rules: PiiRules) -> list[str]:
+    if _is_hashed(rows, column, rules) and column.type is not Type.TEXT:
+        (path,) = rows.sources(column.name)
+        return _both(column, Action.HASH, *_place(rows, path))
     found = [
         _value(*_place(rows, path), column, rules.action(f"{rows.field}.{path}")) for path in rows.sources(column.name)
     ]
     value = f"coalesce({', '.join(found)})"
-    return f"{f'as_key({value})' if column.name in rows.table.key else value} AS {_name(column.name)}"
+    return [f"{f'as_key({value})' if column.name in rows.table.key else value} AS {_name(column.name)}"]
+
+
+def _both(column: Column, action: Action | None, struct: str, name: str) -> list[str]:
+    """A field as its column, and the hash of one that its column cannot hold as another."""
+    value = _value(struct, name, column, action)
+    if action is Action.HASH and column.type is not Type.TEXT:
+        return [f"NULL::{_SQL_TYPES[column.type]} AS {_name(column.name)}", f"{value} AS {_name(_variant(column))}"]
+    return [f"{value} AS {_name(column.name)}"]
 
 
 def _place(rows: ProfileRows, path: str) -> tuple[str, str]:
