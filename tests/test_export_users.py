@@ -408,6 +408,25 @@ def test_an_export_begun_in_one_warehouse_is_loaded_whole_into_another(
         assert raw_files(workplace) == []
 
 
+def test_what_another_warehouse_has_of_later_exports_is_not_left_out(
+    duck: Warehouse, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with workspace(monkeypatch, users=100, export_delay=FOREVER, export_lifetime=FOREVER) as sandbox:
+        first, second, *_ = segments(sandbox)
+        with process("export-users", "--segment", first) as running:
+            wait_for(lambda: asked(sandbox, "/_storage", 403))
+            running.send_signal(signal.SIGKILL)
+            running.wait(30)
+        release(sandbox)
+        sandbox.set(export_delay=0.0)
+        assert export_segment(second, None, "--dataset", "other").exit_code == 0
+        assert export_segment(first).exit_code == 0
+        assert len(exported(sandbox)) == 2
+        assert set(members(sandbox, first)) & set(members(sandbox, second))
+        for table in ("users", "segment_members"):
+            assert sorted(row[0] for row in rows_of(duck, table, "braze_id")) == members(sandbox, first)
+
+
 def test_an_export_of_one_workspace_is_not_loaded_for_another(
     duck: Warehouse, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,7 @@ from sources.braze.errors import ConfigurationError
 from sources.braze.export_fields import export_fields
 from sources.braze.export_files import open_bucket
 from sources.braze.export_ids import export_ids
-from sources.braze.export_jobs import LoadedExport, find_job
+from sources.braze.export_jobs import LoadedExport, LoadedExports, find_job
 from sources.braze.exports import (
     AllArrived,
     Arrived,
@@ -155,7 +155,9 @@ class Braze:
 def all_loaded(jobs):
     """What a warehouse has into which everything was loaded that the jobs say is."""
     states = [json.loads(found.read_bytes()) | {"name": found.parent.name} for found in jobs.glob("*/job.json")]
-    return {state["name"]: LoadedExport(state["id"], len(state["members"])) for state in states}
+    return LoadedExports(
+        "warehouse", {state["name"]: LoadedExport(state["id"], len(state["members"])) for state in states}
+    )
 
 
 def load(job, paths, warehouse):

@@ -12,7 +12,7 @@ from sources.braze.audience import Audience
 from sources.braze.client import Client
 from sources.braze.export_fields import REQUESTABLE, ExportFields
 from sources.braze.export_ids import export_ids
-from sources.braze.export_jobs import find_job
+from sources.braze.export_jobs import LoadedExports, find_job
 from sources.braze.exports import Exports, ExportSettings, cancel_export
 from sources.braze.model import Type
 from sources.braze.profile_tables import GLOBAL_CONTROL_GROUP
@@ -59,7 +59,7 @@ async def _requested(client: Client, jobs: Path, audience: Audience) -> Any:
     fields = ExportFields(
         ("braze_id", "external_id", "created_at", "uninstalled_at", "push_subscribe", "email_subscribe")
     )
-    exports = Exports(client, jobs, fields, ExportSettings(timeout_minutes=0), loaded={})
+    exports = Exports(client, jobs, fields, ExportSettings(timeout_minutes=0), into=LoadedExports())
     async for _ in exports.events([audience]):
         pass
     return find_job(jobs, audience)

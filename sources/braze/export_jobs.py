@@ -97,6 +97,14 @@ class LoadedExport:
 
 
 @dataclass
+class LoadedExports:
+    """What a warehouse has of exports, by audience; `warehouse` tells it from others, and from what it was once."""
+
+    warehouse: str = field(default_factory=lambda: uuid4().hex)
+    latest: dict[str, LoadedExport] = field(default_factory=dict)
+
+
+@dataclass
 class _State:
     requested_at: float
     fields: list[str]
@@ -120,10 +128,11 @@ class ExportJob:
     export was removed, here or by another process.
     """
 
-    def __init__(self, audience: Audience, folder: Path, state: _State) -> None:
+    def __init__(self, audience: Audience, folder: Path, state: _State, into: LoadedExports) -> None:
         self.audience = audience
         self.folder = folder
         self._state = state
+        self._into = into
         self._lock = threading.RLock()
         self._removed = False
         self.late = state.complete
@@ -239,8 +248,8 @@ class ExportJob:
             path.unlink(missing_ok=True)
 
     def newer(self) -> Iterator[pa.Table]:
-        """Yield the `braze_id`s of profiles that exports of later runs have loaded. Raises ExportCanceledError."""
-        for path in sorted((self.folder / "newer").glob("*.parquet")):
+        """Yield the `braze_id`s of profiles that the warehouse has of later runs. Raises ExportCanceledError."""
+        for path in sorted((self.folder / "newer").glob(f"{self._into.warehouse}-*.parquet")):
             with self._keeping():
                 known = pq.read_table(path)
             yield known
@@ -255,23 +264,24 @@ class ExportJob:
                 with suppress(FileNotFoundError):  # one of the two was cancelled
                     newer.mkdir(mode=0o700, exist_ok=True)
                     copied = Path(shutil.copy(noted, newer / "copied"))
-                    copied.rename(newer / noted.name)
+                    copied.rename(newer / f"{self._into.warehouse}-{noted.name}")
 
     def read_by(self, rules: str) -> None:
         """Have everything read again if other `pii` rules are in force now: what was noted follows those of before."""
         if rules != self._state.rules and not self.late:
             self._restart(rules)
 
-    def is_in(self, warehouse: LoadedExport | None) -> bool:
-        """Whether a warehouse that has `warehouse` of the audience's exports has all that is noted to be loaded."""
-        if warehouse and warehouse.job == self.id:
-            return warehouse.groups >= len(self._state.members)
+    @property
+    def goes_on(self) -> bool:
+        """Whether the warehouse has all that is noted to be loaded."""
+        there = self._into.latest.get(self.audience.segment_id)
+        if there and there.job == self.id:
+            return there.groups >= len(self._state.members)
         return not (self._state.members or self.late)
 
     def load_anew(self) -> None:
-        """Have everything loaded, as far as Braze still has it: it is for another warehouse than what was loaded."""
+        """Have everything loaded, as far as Braze still has it: the warehouse lacks what is noted to be loaded."""
         self._restart(self._state.rules)
-        shutil.rmtree(self.folder / "newer", ignore_errors=True)
 
     def _restart(self, rules: str) -> None:
         with self._changing():
@@ -382,7 +392,9 @@ class ExportJob:
         new.replace(self.folder / "job.json")
 
 
-def start_job(jobs: Path, audience: Audience, answer: dict[str, object], asked: Asked, now: float) -> ExportJob:
+def start_job(
+    jobs: Path, audience: Audience, answer: dict[str, object], asked: Asked, now: float, into: LoadedExports
+) -> ExportJob:
     """Keep the identity of an export that Braze accepted with `answer`. `now` is in epoch seconds."""
     private_folder(jobs)
     folder = _folder(jobs, audience)
@@ -399,13 +411,16 @@ def start_job(jobs: Path, audience: Audience, answer: dict[str, object], asked: 
         id=uuid4().hex,
         workspace=asked.workspace,
     )
-    job = ExportJob(audience, folder, state)
+    job = ExportJob(audience, folder, state, into)
     job._save()
     return job
 
 
-def find_job(jobs: Path, audience: Audience) -> ExportJob | None:
-    """Return the audience's export that an earlier run left, or None. What it had noted and not loaded is forgotten."""
+def find_job(jobs: Path, audience: Audience, into: LoadedExports | None = None) -> ExportJob | None:
+    """Return the audience's export that an earlier run left, or None. What it had noted and not loaded is forgotten.
+
+    `into` is what the warehouse has in which it is to be loaded.
+    """
     folder = _folder(jobs, audience)
     state = _read_state(folder)
     if not state:
@@ -413,7 +428,7 @@ def find_job(jobs: Path, audience: Audience) -> ExportJob | None:
     for noted in (folder / "members").glob("*"):
         if noted.name not in state.members:
             noted.unlink(missing_ok=True)
-    return ExportJob(audience, folder, state)
+    return ExportJob(audience, folder, state, into or LoadedExports())
 
 
 def _read_state(folder: Path) -> _State | None:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from sources.braze.export_jobs import (
     Asked,
     ExportCanceledError,
     ExportJob,
-    LoadedExport,
+    LoadedExports,
     NotKeptError,
     find_job,
     remove_abandoned,
@@ -98,8 +98,8 @@ Event = Arrived | AllArrived | Failed
 class Exports:
     """The exports of some audiences.
 
-    `jobs` is the folder that holds their state between runs, `loaded` what the warehouse has of them, by audience, and
-    `rules` a fingerprint of the `pii` rules in force.
+    `jobs` is the folder that holds their state between runs, `into` what the warehouse has of them, and `rules` a
+    fingerprint of the `pii` rules in force.
     """
 
     def __init__(
@@ -108,13 +108,13 @@ class Exports:
         jobs: Path,
         fields: ExportFields,
         settings: ExportSettings,
-        loaded: Mapping[str, LoadedExport],
+        into: LoadedExports,
         rules: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._client = client
         self._jobs = jobs
-        self._loaded = loaded
+        self._into = into
         self._rules = rules
         self._run_at = clock()
         self._fields = fields
@@ -231,20 +231,17 @@ class Exports:
 
     def _earlier(self, audience: Audience) -> ExportJob | None:
         """The export that an earlier run left: from its beginning, if this warehouse lacks what was loaded of it."""
-        job = find_job(self._jobs, audience)
+        job = find_job(self._jobs, audience, self._into)
         if job and job.workspace != self._client.base_url:
             job.remove()
             return None
-        if job and not self._is_here(job):
+        if job and not job.goes_on:
             logger.warning(
                 "What was loaded of the export of %s is not in this warehouse: loading it from its beginning.",
                 audience.segment_id,
             )
             job.load_anew()
         return job
-
-    def _is_here(self, job: ExportJob) -> bool:
-        return job.is_in(self._loaded.get(job.audience.segment_id))
 
     def _fields_of(self, audience: Audience) -> tuple[str, ...]:
         body = self._fields.body(audience.endpoint)
@@ -265,7 +262,7 @@ class Exports:
                 said = "neither a url to fetch from nor an object_prefix to look for"
                 raise BadAnswer(audience.endpoint, audience.segment_id, None, said)
             logger.info("The export of %s is requested: waiting for its files.", audience.segment_id)
-            return start_job(self._jobs, audience, answer, asked, requested_at)
+            return start_job(self._jobs, audience, answer, asked, requested_at, self._into)
 
     async def _wait_for_another(self, waiting: "_Waiting", error: ExportRunning, audience: Audience) -> None:
         if not waiting.paused:
@@ -344,11 +341,11 @@ class Exports:
         Until the bucket could be looked into, that export is not forgotten, and no new one is requested: it would come
         into the same bucket.
         """
-        job = find_job(self._jobs, audience)
+        job = find_job(self._jobs, audience, self._into)
         if not job or not job.complete:
             return
         try:
-            if self._bucket and job.workspace == self._client.base_url and self._is_here(job):
+            if self._bucket and job.workspace == self._client.base_url and job.goes_on:
                 there = await asyncio.to_thread(self._bucket.listing, job)
                 any_late = False
                 async for event in self._new_files(self._bucket, job, there):

@@ -8,7 +8,7 @@ from datetime import date
 import pyarrow as pa
 
 from sources.braze.arrow import to_arrow, tombstones
-from sources.braze.export_jobs import LoadedExport
+from sources.braze.export_jobs import LoadedExports
 from sources.braze.flatten import Row, Rows
 from sources.braze.model import Table, Type
 from sources.braze.tables import TABLES
@@ -20,14 +20,14 @@ class Known:
 
     `types` of discovered columns by table, the tables that are `filled`, the catalogs that are `detailed` (more is
     known of their entities than the list tells), `since` which day the series of a resource are loaded, and what there
-    is of `exports`, by audience.
+    is of `exports`.
     """
 
     types: dict[str, dict[str, Type]] = field(default_factory=lambda: defaultdict(dict))
     filled: set[str] = field(default_factory=set)
     detailed: set[str] = field(default_factory=set)
     since: dict[str, date] = field(default_factory=dict)
-    exports: dict[str, LoadedExport] = field(default_factory=dict)
+    exports: LoadedExports = field(default_factory=LoadedExports)
 
 
 def pack(rows: Rows, parents: Sequence[Row], known: Known) -> dict[str, pa.Table]:

@@ -5,7 +5,7 @@ from datetime import date
 from typing import Any
 
 from sources.braze.cursors import Cursors
-from sources.braze.export_jobs import LoadedExport
+from sources.braze.export_jobs import LoadedExport, LoadedExports
 from sources.braze.extraction import Extraction
 from sources.braze.failures import Failure, OpenFailures
 
@@ -49,8 +49,9 @@ def learn(extraction: Extraction, state: Any) -> None:
             extraction.run.known.detailed.add(name)
         if since := kept.get(SINCE):
             extraction.run.known.since[name] = date.fromisoformat(since)
-        for audience, loaded in kept.get(EXPORTS, {}).items():
-            extraction.run.known.exports[audience] = LoadedExport(**loaded)
+        if exports := kept.get(EXPORTS):
+            latest = {audience: LoadedExport(**loaded) for audience, loaded in exports["latest"].items()}
+            extraction.run.known.exports = LoadedExports(exports["warehouse"], latest)
 
 
 def keep(extraction: Extraction, resource: str, kept: MutableMapping[str, Any]) -> None:
@@ -62,12 +63,13 @@ def keep(extraction: Extraction, resource: str, kept: MutableMapping[str, Any]) 
         kept[SINCE] = since.isoformat()
 
 
-def keep_exports(groups: Mapping[tuple[str, str], int], kept: MutableMapping[str, Any]) -> None:
+def keep_exports(extraction: Extraction, groups: Mapping[tuple[str, str], int], kept: MutableMapping[str, Any]) -> None:
     """Note in the state `kept` of a resource how many more groups of exports, by audience and job, are loaded."""
-    exports = kept.setdefault(EXPORTS, {})
+    exports = kept.setdefault(EXPORTS, {"warehouse": extraction.run.known.exports.warehouse, "latest": {}})
     for (audience, job), count in groups.items():
-        before = exports.get(audience, {})
-        exports[audience] = {"job": job, "groups": count + (before["groups"] if before.get("job") == job else 0)}
+        before = exports["latest"].get(audience, {})
+        groups_before = before["groups"] if before.get("job") == job else 0
+        exports["latest"][audience] = {"job": job, "groups": groups_before + count}
 
 
 def failures_from_state(state: Any) -> OpenFailures:

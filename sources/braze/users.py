@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -20,7 +20,7 @@ from sources.braze.export_jobs import (
     WORK,
     ExportCanceledError,
     ExportJob,
-    LoadedExport,
+    LoadedExports,
     NotKeptError,
 )
 from sources.braze.exports import AllArrived, Arrived, Exports, ExportSettings, Failed
@@ -61,14 +61,14 @@ class Delivery:
     """Where profiles go.
 
     `post` takes a parcel, `room` waits until another may come, `commit` until all are in the warehouse; `fail` records
-    that an audience could not be loaded. `loaded` is what the warehouse has of exports, by audience.
+    that an audience could not be loaded. `loaded` is what the warehouse has of exports.
     """
 
     post: Callable[[Parcel], None]
     room: Callable[[], Awaitable[None]]
     commit: Callable[[], Awaitable[None]]
     fail: Callable[[str, BrazeError], None]
-    loaded: Mapping[str, LoadedExport]
+    loaded: LoadedExports
 
 
 class Profiles:

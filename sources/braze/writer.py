@@ -72,7 +72,7 @@ class Writer:
             state[section(self._extraction)] = self._cursors.to_state()
             state[ZONE] = zone
         if self._groups:
-            keep_exports(self._groups, state)
+            keep_exports(self._extraction, self._groups, state)
             self._groups.clear()
         keep(self._extraction, self._resource, state)
 
