@@ -684,6 +684,23 @@ def test_no_file_and_no_column_holds_a_hashed_or_dropped_value(
         assert warehouse.query("SELECT 1 FROM braze.user_aliases") == []
 
 
+def test_what_an_endpoint_cannot_give_is_said_and_comes_from_the_segment(
+    duck: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with workspace(monkeypatch, users=60) as sandbox:
+        everybody = segments(sandbox)[0]
+        alone = braze_elt("export-users", "--global-control-group")
+        together = export_segment(everybody, None, "--global-control-group")
+        assert "export/global_control_group does not give push_subscribe, email_subscribe: null for" in alone.output
+        states = dict(rows_of(duck, "users", "braze_id", "email_subscribe"))
+        given = {
+            profile["braze_id"]: profile.get("email_subscribe") for profile in sandbox.workspace.profiles(everybody)
+        }
+        assert together.exit_code == 0
+        assert {braze_id: states[braze_id] for braze_id in given} == given
+        assert export_segment(everybody).output.count("does not give") == 0
+
+
 NO_TEXTS = (
     *("dob", "total_revenue", "created_at", "random_bucket", "last_coordinates"),
     *("devices.ad_tracking_enabled", "apps.sessions", "custom_events.last"),

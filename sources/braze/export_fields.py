@@ -12,7 +12,7 @@ from sources.braze.endpoints import (
     Endpoint,
 )
 from sources.braze.errors import ConfigurationError
-from sources.braze.profile_tables import CUSTOM_ATTRIBUTES
+from sources.braze.profile_tables import CUSTOM_ATTRIBUTES, USERS
 
 DEFAULT_FIELDS = (
     "braze_id",
@@ -95,6 +95,10 @@ class ExportFields:
         if self.attributes and endpoint == USERS_EXPORT_SEGMENT:
             body["custom_attributes_to_export"] = list(self.attributes)
         return body
+
+    def lacking(self, endpoint: Endpoint) -> tuple[str, ...]:
+        """Return the fields that are columns of `users` and that the endpoint cannot give."""
+        return tuple(name for name in self.names if name in _NOT_AT[endpoint] and USERS.column(name))
 
     def loaded(self, endpoint: Endpoint) -> tuple[str, ...]:
         """Return the top-level fields that the endpoint's profiles can have."""

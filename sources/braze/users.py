@@ -1,6 +1,7 @@
 """Profiles in a run: exports and lookups by id become parcels, and files go once their rows are in the warehouse."""
 
 import asyncio
+import logging
 import shutil
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
@@ -31,6 +32,7 @@ from sources.braze.private_files import owner_only, private_folder
 from sources.braze.profiles import Group, ProfileShredder, Quarantined
 from sources.braze.settings import Settings
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 IDS = "ids"
 """Stands for the segment in failures of lookups by id."""
@@ -91,6 +93,7 @@ class Profiles:
         Whoever was looked up and is in an export too is as the export has it, which knows more fields.
         """
         self._remove_leftovers()
+        self._warn_of_nulls()
         try:
             if self._request.external_ids is not None:
                 await self._by_id(self._request.external_ids)
@@ -99,6 +102,19 @@ class Profiles:
         finally:
             shutil.rmtree(self._work, ignore_errors=True)
             shutil.rmtree(self._request.folder / IDS, ignore_errors=True)
+
+    def _warn_of_nulls(self) -> None:
+        """Say which columns of known profiles the run empties, since a profile is replaced as a whole."""
+        asked = {audience.endpoint for audience in self._request.audiences}
+        asked |= {USERS_EXPORT_IDS} if self._request.external_ids is not None else set()
+        for endpoint in asked - {USERS_EXPORT_SEGMENT}:
+            if lacking := self._settings.fields.lacking(endpoint):
+                logger.warning(
+                    "Braze's %s does not give %s: null for its profiles, but for those in a segment that the same run"
+                    " exports.",
+                    endpoint.path,
+                    ", ".join(lacking),
+                )
 
     def _remove_leftovers(self) -> None:
         """Remove what a killed run could not, and the lines that an earlier run put aside."""
