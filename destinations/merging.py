@@ -29,6 +29,7 @@ from dlt.destinations.sql_client import SqlClientBase
 from duckdb import DuckDBPyConnection
 
 from destinations.location import quoted
+from destinations.refusals import without_values
 
 _MERGED_FORMATS: list[TLoaderFileFormat] = ["reference"]
 """What such a destination takes beyond the formats that dlt knows of: lists of files."""
@@ -117,14 +118,34 @@ class _StagedJob(RunnableLoadJob, HasFollowupJobs):
         """Never called."""
 
 
-class MergeJob(RunnableLoadJob):
+class DiscreetJob(RunnableLoadJob):
+    """A job whose errors quote no value: dlt logs them, and keeps them in its working directory."""
+
+    @abstractmethod
+    def load(self) -> None:
+        """Do the work."""
+
+    def run(self) -> None:
+        """Do the work. Raises what hindered it, without values."""
+        if error := self._hindrance():
+            raise error  # outside of the handler of the warehouse's own error, which would be its context
+
+    def _hindrance(self) -> Exception | None:
+        try:
+            self.load()
+        except Exception as error:
+            return without_values(error, self.load_table_name, self._load_table["columns"])
+        return None
+
+
+class MergeJob(DiscreetJob):
     """Merges the Parquet files that its own file lists."""
 
     @abstractmethod
     def merge(self, client: SqlClientBase[Any], files: Sequence[str]) -> None:
         """Replace rows by those of `files`, within the open transaction."""
 
-    def run(self) -> None:
+    def load(self) -> None:
         """Replace rows of the table by those of the files, in one transaction."""
         import pyarrow.parquet as pq  # commands that only read do without it
 

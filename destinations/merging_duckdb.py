@@ -33,9 +33,9 @@ class MergingDuckDb(MergingDestination, duckdb):
 
 
 class _Job(MergeJob):
-    def run(self) -> None:
+    def load(self) -> None:
         with _AT_ONCE:
-            super().run()
+            super().load()
 
     def merge(self, client: SqlClientBase[Any], files: Sequence[str]) -> None:
         target, staging = client.get_qualified_table_names(self.load_table_name)

@@ -4,7 +4,6 @@ dlt's own way is a CSV file, a table of the staging dataset, and a sort of all r
 """
 
 import io
-import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import psycopg2
 import pyarrow as pa
 from dlt.common.destination import DestinationCapabilitiesContext
-from dlt.common.destination.client import HasFollowupJobs, LoadJob, RunnableLoadJob
+from dlt.common.destination.client import HasFollowupJobs, LoadJob
 from dlt.common.destination.typing import PreparedTableSchema
 from dlt.common.storages.load_package import ParsedLoadJobFileName
 from dlt.destinations import postgres
@@ -26,7 +24,7 @@ from duckdb import DuckDBPyConnection, DuckDBPyRelation
 from pyarrow import csv
 
 from destinations.location import POSTGRES, quoted
-from destinations.merging import MergeJob, MergingClient, MergingDestination
+from destinations.merging import DiscreetJob, MergeJob, MergingClient, MergingDestination
 from destinations.parquet import parquet
 
 _READER_MEMORY = "256MB"
@@ -80,8 +78,8 @@ class _Job(MergeJob):
         return query
 
 
-class _CopyJob(RunnableLoadJob, HasFollowupJobs):
-    def run(self) -> None:
+class _CopyJob(DiscreetJob, HasFollowupJobs):
+    def load(self) -> None:
         assert isinstance(self._job_client, PostgresClient)
         client = self._job_client.sql_client
         with client.begin_transaction(), _reading([self._file_path]) as source:
@@ -123,25 +121,7 @@ def _copy(client: Psycopg2SqlClient, table: str, rows: DuckDBPyRelation) -> None
         made = ahead.submit(_next_lines, batches, schema)
         while lines := made.result():
             made = ahead.submit(_next_lines, batches, schema)
-            try:
-                cursor.copy_expert(statement, lines, size=_SENT_BYTES)
-            except psycopg2.Error as error:
-                raise _without_values(error) from None
-
-
-_COPIED = re.compile(r"^COPY [^:]*", re.MULTILINE)
-_DATA_EXCEPTION = "22"
-"""The SQLSTATE class whose messages quote the value."""
-
-
-def _without_values(error: psycopg2.Error) -> psycopg2.Error:
-    """The error, of the same class, with the place in the rows but no word of them: they may be people's."""
-    if error.pgcode is None:
-        return error
-    refused = error.pgcode.startswith(_DATA_EXCEPTION)
-    words = f"a value is refused ({type(error).__name__})" if refused else error.diag.message_primary
-    place = _COPIED.search(error.diag.context or "")
-    return type(error)(f"{words}: {place[0]}" if place else words)
+            cursor.copy_expert(statement, lines, size=_SENT_BYTES)
 
 
 def _without_zone(field: pa.Field) -> pa.Field:

@@ -7,6 +7,7 @@ from dlt.common.destination.exceptions import DestinationException
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from destinations.errors import DestinationError
+from destinations.refusals import without_values
 from sources.braze.errors import BrazeError
 
 
@@ -46,8 +47,8 @@ def _chain(failure: BaseException) -> Iterator[BaseException]:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what `error` says, without its full stop; its kind if it says nothing."""
-    words = str(error).strip()
+    """The first line of what `error` says, no values of rows and no full stop in it; its kind if it says nothing."""
+    words = str(without_values(error) if isinstance(error, Exception) else error).strip()
     return words.splitlines()[0].rstrip(".!") if words else type(error).__name__
 
 

@@ -6,6 +6,8 @@ import sys
 import click
 import orjson
 
+from pipelines.errors import first_line
+
 
 class JsonFormatter(logging.Formatter):
     """`{"time", "level", "logger", "message"}`, with the exception if there is one."""
@@ -34,7 +36,7 @@ class OneLine(logging.Filter):
         """Take the record over: dlt's own handlers do not see it."""
         words = record.getMessage().partition("\n")[0]
         if record.exc_info and record.exc_info[1]:
-            words += f": {str(record.exc_info[1]).partition(chr(10))[0]}"
+            words += f": {first_line(record.exc_info[1])}"
         record.msg, record.args, record.exc_info, record.exc_text = words, None, None, None
         self._handler.handle(record)
         return False

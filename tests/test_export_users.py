@@ -25,6 +25,7 @@ from sources.braze import braze
 from sources.braze import exports as exports_module
 from sources.braze.pii import pii_rules
 from sources.braze_sandbox import Sandbox, WorkspaceOptions
+from tests.loopback import Loopback, Reply
 from tests.profile_tables import EVERY_FIELD, Expected, figures, rounded
 from tests.warehouses import Warehouse
 from tests.workspaces import files_with, rows_of, tables_with, without_key
@@ -608,6 +609,7 @@ def test_wrong_usage_gets_a_sentence_before_anything_is_written(
     [
         ("SELECT nope FROM users", "--external-ids-query fails: Binder Error:"),
         ("SELEC 1", "--external-ids-query fails: Parser Error:"),
+        ("SELECT 'SECRET'::INTEGER", "--external-ids-query fails: a table refuses a value (ConversionException)"),
     ],
 )
 def test_a_query_in_the_warehouse_that_fails_is_named(
@@ -619,6 +621,19 @@ def test_a_query_in_the_warehouse_that_fails_is_named(
     result = braze_elt("export-users", "--external-ids-query", query)
     assert result.exit_code == 2, result.output
     assert says in result.stderr
+    assert "SECRET" not in result.output
+
+
+def test_a_value_that_another_database_quotes_is_not_told(
+    workplace: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting(monkeypatch, api_key=KEY, endpoint="http://127.0.0.1:1")
+    url = postgres_url.replace("postgresql:", "postgresql+psycopg2:")
+    query = ("--external-ids-query", "SELECT upper('secret')::INTEGER", "--external-ids-url", url)
+    result = braze_elt("export-users", *query)
+    assert result.exit_code == 2, result.output
+    assert "--external-ids-query fails: a value is not as it has to be (InvalidTextRepresentation)" in result.stderr
+    assert "SECRET" not in result.output
 
 
 @pytest.mark.parametrize("command", [("sync",), ("schedule", "--cron", "0 3 * * *")], ids=str)
@@ -699,6 +714,26 @@ def test_what_an_endpoint_cannot_give_is_said_and_comes_from_the_segment(
         assert together.exit_code == 0
         assert {braze_id: states[braze_id] for braze_id in given} == given
         assert export_segment(everybody).output.count("does not give") == 0
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_no_output_file_or_alert_has_a_value_that_the_warehouse_refuses(
+    warehouse: Warehouse, workplace: Path, monkeypatch: pytest.MonkeyPatch, log_format: str
+) -> None:
+    chat = Loopback(lambda _: Reply())
+    with workspace(monkeypatch, users=20) as sandbox, chat:
+        setting(monkeypatch, fields=["external_id", "email"], alert_webhook=f"{chat.url}/alerts")
+        arguments = ("export-users", "--external-ids", "-", "--destination", warehouse.name)
+        assert braze_elt(*arguments, input="user-0\n").exit_code == 0
+        warehouse.execute("UPDATE braze.users SET email = NULL")
+        warehouse.execute("ALTER TABLE braze.users ALTER email TYPE INTEGER USING NULL")
+        result = export_segment(segments(sandbox)[0], warehouse, "--log-format", log_format)
+        assert result.exit_code == 1, result.output
+        (alert,) = chat.received
+        for said in (result.output, alert.body.decode()):
+            assert "The warehouse did not take the load: users refuses a value" in said
+            assert "@example.com" not in said
+        assert {Path(file).suffix for file in files_with(workplace / "dlt", "@example.com")} <= {".parquet"}
 
 
 NO_TEXTS = (

@@ -212,6 +212,21 @@ def test_any_packages_leave_what_dlt_leaves(warehouse, tmp_path_factory, package
     assert results[0] == results[1]
 
 
+def test_no_value_that_a_constraint_refuses_is_in_any_word_or_file(warehouse, workplace, caplog):
+    load(workplace, destination(warehouse.name), [table(("a", 1, "x", None))])
+    warehouse.execute("CREATE UNIQUE INDEX unique_value ON d.children (value)")
+    with pytest.raises(PipelineStepFailed) as caught:
+        load(workplace, destination(warehouse.name), [table(("b", 1, "SECRET", None), ("c", 1, "SECRET", None))])
+    said, error = [caplog.text], caught.value
+    while error:
+        said.append(str(error))
+        error = error.__cause__ or error.__context__
+    assert any("children refuses a value" in words for words in said)
+    assert not [words for words in said if "SECRET" in words]
+    kept = [path for path in (workplace / "dlt").rglob("*") if path.is_file() and b"SECRET" in path.read_bytes()]
+    assert {path.suffix for path in kept} <= {".parquet"}, "the package itself is loaded by the next run"
+
+
 def test_no_value_that_postgres_refuses_is_in_any_word_or_file(workplace, postgres_url, monkeypatch, caplog):
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres_url)
     refused = (

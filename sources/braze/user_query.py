@@ -9,6 +9,7 @@ import sqlalchemy
 from sqlalchemy.engine import CursorResult, Engine
 from sqlalchemy.exc import (
     ArgumentError,
+    DataError,
     DBAPIError,
     InterfaceError,
     NoSuchModuleError,
@@ -66,6 +67,8 @@ class UserQuery:
 
 
 def _cause(engine: Engine, error: SQLAlchemyError) -> str:
-    """The driver's own words, one line without the password."""
+    """The driver's own words, one line without the password; of an error about values only its kind."""
+    if isinstance(error, DataError):  # whose words quote the value, which may be somebody's
+        return f"a value is not as it has to be ({type(error.orig).__name__})"
     words = str(error.orig if isinstance(error, DBAPIError) else error).strip() or type(error).__name__
     return redact(words.splitlines()[0].rstrip("."), [engine.url.password or ""])
