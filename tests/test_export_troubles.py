@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import os
 from collections import Counter
 from contextlib import suppress
 from itertools import count
@@ -245,6 +246,99 @@ async def test_files_are_found_under_any_date(tmp_path, date):
     assert ids(warehouse["segment_members"]) == braze_ids(20)
 
 
+class Slow(Braze):
+    """Storage that never has the archive; a minute goes by with each question for it."""
+
+    now = 1e9
+
+    async def storage(self, _):
+        self.now += 60
+        return web.Response(status=403)
+
+
+@in_a_loop
+async def test_an_archive_that_never_comes_costs_one_export_a_night(tmp_path):
+    """With the default waiting, which is as long as a URL lives."""
+    async with Slow() as braze:
+        for night in range(3):
+            exports = braze.exports(tmp_path, clock=lambda: braze.now, first_poll=0, longest_poll=0)
+            _, (failed,) = await run(exports)
+            assert len(braze.requested) == night + 1
+            assert "Its link has expired: the next run requests it anew" in str(failed.error)
+            assert not left_behind(tmp_path / "jobs")
+            braze.now += 20 * 3600
+
+
+class Unreachable(Braze):
+    """Storage that breaks off each answer, after the first `sent` bytes of the archive."""
+
+    sent = 0
+
+    async def storage(self, request):
+        self.downloads.append(request)
+        if self.sent:
+            answer = web.StreamResponse()
+            answer.content_length = len(self.content)
+            await answer.prepare(request)
+            await answer.write(self.content[: self.sent])
+        request.transport.close()
+        return answer if self.sent else web.Response()
+
+
+@pytest.mark.parametrize("sent", [0, 100])
+@in_a_loop
+async def test_a_storage_that_always_breaks_off_is_asked_less_and_less_and_named(tmp_path, caplog, sent):
+    async with Unreachable(archive(profile_lines(0, 500))) as braze:
+        braze.sent = sent
+        settings = {"timeout_minutes": 2 / 60, "first_poll": 0.05, "longest_poll": 60}
+        _, (failed,) = await run(braze.exports(tmp_path, **settings))
+    assert len(braze.downloads) < 15
+    assert "the latest try to fetch it ended with ConnectionError at 127.0.0.1." in str(failed.error)
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == ["The export of seg-1 cannot be fetched (ConnectionError at 127.0.0.1): trying again."]
+    assert "s3cret" not in caplog.text + str(failed.error)
+
+
+class WithoutRanges(Braze):
+    """Storage that answers a question for a part by an error."""
+
+    async def storage(self, request):
+        if "Range" not in request.headers:
+            return await super().storage(request)
+        self.downloads.append(request)
+        return web.Response(status=501)
+
+
+@in_a_loop
+async def test_a_storage_that_refuses_parts_is_asked_for_all(tmp_path, caplog):
+    async with WithoutRanges(archive(os.urandom(200_000).hex(), profile_lines(0, 50))) as braze:
+        braze.cut_after = 150_000
+        warehouse, failed = await run(braze.exports(tmp_path, timeout_minutes=0.1))
+    assert not failed
+    assert len(warehouse["users"]) == 50
+    assert ["Range" in request.headers for request in braze.downloads] == [False, True, False]
+    assert "(HTTP 501 at 127.0.0.1)" in caplog.text
+
+
+class PageAtFirst(Braze):
+    """Storage that says with a 200 that the archive is not there yet."""
+
+    async def storage(self, request):
+        if len(self.downloads) > 1:
+            return await super().storage(request)
+        self.downloads.append(request)
+        return web.Response(body=b"\xef\xbb\xbf\n<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>")
+
+
+@in_a_loop
+async def test_a_page_is_no_archive(tmp_path):
+    async with PageAtFirst(archive(profile_lines(0, 3))) as braze:
+        warehouse, failed = await run(braze.exports(tmp_path))
+    assert not failed
+    assert len(warehouse["users"]) == 3
+    assert len(braze.downloads) == 3
+
+
 def _denied(*_, **__):
     raise PermissionError
 
@@ -441,7 +535,7 @@ async def test_what_is_no_export_at_all_empties_no_segment(tmp_path):
     async with Braze(archive(profile_lines(0, 3))) as braze:
         await warehouse.load(braze, tmp_path, SEGMENT)
         warehouse.replaced.clear()
-        braze.content = b"<html>\n<p>Sign in to the network of this hotel.</p>\n</html>\n"
+        braze.content = b"Sign in\nto the network\nof this hotel.\n"
         await warehouse.load(braze, tmp_path, SEGMENT)
         ((_, failure),) = warehouse.failures
         assert "3 lines of archive are no profiles" in failure

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from itertools import chain
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -25,6 +26,7 @@ ARCHIVE = "archive"
 _CHUNK = 64 << 10
 _TIMEOUT = (10, 90)
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_BOM = b"\xef\xbb\xbf"
 _NOT_YET = (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
 _EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
 
@@ -33,48 +35,92 @@ class StorageError(BrazeError):
     """The bucket or the storage host does not give the files; the text names the setting."""
 
 
-def fetch_archive(session: requests.Session, job: ExportJob, stopped: Event) -> bool:
-    """Fetch the archive of an export, or the rest of it after a cut. False as long as it is not there, or empty.
+class Download:
+    """The archive of an export on its way here, in as many tries as it takes.
 
-    Storage answers 403 or 404 both before the archive is ready and after it has expired. Raises
-    `requests.RequestException` for a cut, or once `stopped`; the next call goes on behind what was received. Raises
-    ExportCanceledError, and OSError if the disk does not take it.
+    `gained` says whether the latest try brought more of it than all before.
     """
-    path = job.path(ARCHIVE)
-    known = job.file(ARCHIVE)
-    have = path.stat().st_size if known and path.exists() else 0
-    if known and have and have == known.size:
-        return True
-    # Without `auth`, requests would add what ~/.netrc holds for the host.
-    with session.get(
-        job.url or "",
-        headers=_range(have, known.etag if known else ""),
-        stream=True,
-        timeout=_TIMEOUT,
-        auth=lambda request: request,
-    ) as answer:
-        resumed = answer.status_code == HTTPStatus.PARTIAL_CONTENT and _starts_at(answer, have)
-        if answer.status_code != HTTPStatus.OK and not resumed:
-            if answer.status_code not in _NOT_YET and answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
-                path.unlink(missing_ok=True)
-            return False
-        have = have if resumed else 0
+
+    def __init__(self, session: requests.Session, job: ExportJob, stopped: Event) -> None:
+        self._session = session
+        self._job = job
+        self._stopped = stopped
+        self._path = job.path(ARCHIVE)
+        self._most = self._received()
+        self._from_its_beginning = False
+        self.gained = False
+
+    @property
+    def host(self) -> str:
+        """Where the archive is fetched from: what may be told of the URL."""
+        return urlsplit(self._job.url or "").hostname or ""
+
+    def attempt(self) -> bool:
+        """Fetch the archive, or the rest of it after a cut. False as long as it is not there, or empty.
+
+        Storage answers 403 or 404 both before the archive is ready and after it has expired. Raises
+        `requests.RequestException` for a cut or a refusal, or once stopped; the next call goes on behind what was
+        received. Raises ExportCanceledError, and OSError if the disk does not take it.
+        """
+        try:
+            return self._fetched()
+        finally:
+            received = self._received()
+            self.gained, self._most = received > self._most, max(received, self._most)
+
+    def _fetched(self) -> bool:
+        known = self._job.file(ARCHIVE)
+        received = self._received() if known else 0
+        if known and received and received == known.size:
+            return True
+        have, self._from_its_beginning = 0 if self._from_its_beginning else received, False
+        # Without `auth`, requests would add what ~/.netrc holds for the host.
+        with self._session.get(
+            self._job.url or "",
+            headers=_range(have, known.etag if known else ""),
+            stream=True,
+            timeout=_TIMEOUT,
+            auth=lambda request: request,
+        ) as answer:
+            resumed = answer.status_code == HTTPStatus.PARTIAL_CONTENT and _starts_at(answer, have)
+            if answer.status_code == HTTPStatus.OK or resumed:
+                return self._kept(answer, have if resumed else 0)
+            if answer.status_code in _NOT_YET:
+                return False
+            if answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+                self._path.unlink(missing_ok=True)
+            # A host that cannot give a part may say so by any 5xx; one that is just busy gives the rest later.
+            self._from_its_beginning = bool(have) and answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
+            raise requests.HTTPError(f"HTTP {answer.status_code}")
+
+    def _kept(self, answer: requests.Response, have: int) -> bool:
+        """Write what is sent behind the `have` bytes that are there. False if it is no archive."""
+        chunks = _received(answer)
+        first = next(chunks, b"")
+        if not have and first.removeprefix(_BOM).lstrip().startswith(b"<"):
+            return False  # a page that says why not, whatever its status
         size = _whole_size(answer, have)
-        job.note(ARCHIVE, size or 0, answer.headers.get("ETag", ""))
-        with open(path, "ab" if have else "wb", opener=owner_only) as file:
-            for chunk in _received(answer):
+        self._job.note(ARCHIVE, size or 0, answer.headers.get("ETag", ""))
+        with open(self._path, "ab" if have else "wb", opener=owner_only) as file:
+            for chunk in chain([first], chunks):
                 file.write(chunk)
-                job.check_kept()
-                if stopped.is_set():
+                self._job.check_kept()
+                if self._stopped.is_set():
                     raise requests.ConnectionError("the download was stopped")
-    received = path.stat().st_size
-    if not received:  # an archive of nobody has some bytes
-        return False
-    if size is None:
-        job.note(ARCHIVE, received)
-    elif received != size:
-        raise requests.ConnectionError("the download was cut")
-    return True
+        received = self._received()
+        if not received:  # an archive of nobody has some bytes
+            return False
+        if size is None:
+            self._job.note(ARCHIVE, received)
+        elif received != size:
+            raise requests.ConnectionError("the download was cut")
+        return True
+
+    def _received(self) -> int:
+        try:
+            return self._path.stat().st_size
+        except FileNotFoundError:
+            return 0
 
 
 def _range(have: int, etag: str) -> dict[str, str]:

@@ -22,7 +22,7 @@ from sources.braze.client import Client
 from sources.braze.endpoints import EXPORT_SEGMENT_CANCEL
 from sources.braze.errors import BadAnswer, BrazeError, ConfigurationError, ExportRunning
 from sources.braze.export_fields import ExportFields
-from sources.braze.export_files import ARCHIVE, Bucket, StorageError, fetch_archive, open_bucket
+from sources.braze.export_files import ARCHIVE, Bucket, Download, StorageError, open_bucket
 from sources.braze.export_jobs import (
     Asked,
     ExportCanceledError,
@@ -45,7 +45,7 @@ LATE_FOR = 3 * 24 * 3600.0
 
 
 class ExportTimeoutError(BrazeError):
-    """An export was not there in time. Its job stays on disk: the next run goes on waiting for it."""
+    """An export was not there in time. Its job stays on disk, unless it has expired: the next run waits for it."""
 
 
 @dataclass(frozen=True)
@@ -222,9 +222,12 @@ class Exports:
                     yield event
                 return
             except _ExpiredError:
-                logger.warning("The export of %s has expired or failed: requesting it anew.", audience.segment_id)
                 job.remove()
                 job = None
+                # By default waiting lasts as long as a URL does. Nobody would wait for what is requested at its end,
+                # and by the next night it would have expired: that run requests its own.
+                waiting.check_time_left()
+                logger.warning("The export of %s has expired or failed: requesting it anew.", audience.segment_id)
             except (OSError, StorageError):
                 job.check_kept()  # its folder may be gone because it was cancelled
                 raise
@@ -281,7 +284,8 @@ class Exports:
     async def _from_url(self, job: ExportJob, waiting: "_Waiting") -> AsyncIterator[Event]:
         known = job.file(ARCHIVE)
         if not known or not known.loaded:
-            while not await self._fetched(job, waiting):
+            download = Download(self._session, job, self._ended)
+            while not await self._fetched(download, job.audience, waiting):
                 if self._clock() - job.requested_at >= URL_LIFETIME:
                     raise _ExpiredError
                 await waiting.pause()
@@ -289,13 +293,19 @@ class Exports:
             yield Arrived(job, job.path(ARCHIVE), ARCHIVE)
         yield AllArrived(job)
 
-    async def _fetched(self, job: ExportJob, waiting: "_Waiting") -> bool:
+    async def _fetched(self, download: Download, audience: Audience, waiting: "_Waiting") -> bool:
         try:
-            return await asyncio.to_thread(fetch_archive, self._session, job, self._ended)
+            fetched = await asyncio.to_thread(download.attempt)
         except requests.RequestException as error:
-            logger.info("The download of %s was cut (%s).", job.audience.segment_id, type(error).__name__)
-            waiting.quicken()
+            waiting.hindrance = f"{_kind(error)} at {download.host}"
+            if download.gained:
+                logger.info("The download of %s was cut (%s).", audience.segment_id, waiting.hindrance)
+                waiting.quicken()
+            else:
+                waiting.warn()
             return False
+        waiting.hindrance = ""
+        return fetched
 
     async def _from_bucket(self, job: ExportJob, waiting: "_Waiting") -> AsyncIterator[Event]:
         bucket = self._checked_bucket()
@@ -400,14 +410,21 @@ class _ExpiredError(Exception):
     """The URL no longer gives the archive, or the bucket has had nothing of the export for too long."""
 
 
+def _kind(error: requests.RequestException) -> str:
+    """What kind of error it is: its own words have the URL, which is a secret."""
+    return str(error) if isinstance(error, requests.HTTPError) else type(error).__name__
+
+
 class _Waiting:
-    """Pauses that grow, until the time is up."""
+    """Pauses that grow, until the time is up. `hindrance` is what the latest try to fetch ended with, if not well."""
 
     def __init__(self, audience: Audience, settings: ExportSettings, clock: Callable[[], float]) -> None:
         self._audience = audience
         self._settings = settings
         self._clock = clock
         self.paused = False
+        self.hindrance = ""
+        self._warned = False
         self.restart()
         self._began = self._said = self._started
 
@@ -420,20 +437,40 @@ class _Waiting:
         """Make the next pause a short one."""
         self._next = self._settings.first_poll
 
+    def warn(self) -> None:
+        """Say once that the storage does not let the archive be fetched."""
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "The export of %s cannot be fetched (%s): trying again.", self._audience.segment_id, self.hindrance
+            )
+
+    def check_time_left(self) -> None:
+        """Raise ExportTimeoutError if `export_timeout_minutes` are over, for an export that has expired."""
+        if self._is_over(self._clock()):
+            raise self._timeout("Its link has expired: the next run requests it anew")
+
     async def pause(self, at_most: float = float("inf")) -> None:
         """Wait. Raises ExportTimeoutError once `export_timeout_minutes` are over."""
         now = self._clock()
-        if now - self._started >= self._settings.timeout_minutes * 60:
-            where = f" in {self._settings.bucket}" if self._settings.bucket else ""
-            raise ExportTimeoutError(
-                f"The export of {self._audience.segment_id} did not arrive{where} within"
-                f" {self._settings.timeout_minutes:g} minutes (`export_timeout_minutes`). The next run looks for it"
-                " again before it requests another; Braze reports a failed export by e-mail only, to the key's owner."
-            )
+        if self._is_over(now):
+            raise self._timeout("The next run looks for it again before it requests another")
         self.paused = True
         self._say(now)
         await asyncio.sleep(min(self._next, at_most))
         self._next = min(self._next * 1.5, self._settings.longest_poll)
+
+    def _is_over(self, now: float) -> bool:
+        return now - self._started >= self._settings.timeout_minutes * 60
+
+    def _timeout(self, then: str) -> ExportTimeoutError:
+        where = f" in {self._settings.bucket}" if self._settings.bucket else ""
+        why = f"; the latest try to fetch it ended with {self.hindrance}" if self.hindrance else ""
+        return ExportTimeoutError(
+            f"The export of {self._audience.segment_id} did not arrive{where} within"
+            f" {self._settings.timeout_minutes:g} minutes (`export_timeout_minutes`){why}. {then}; Braze reports a"
+            " failed export by e-mail only, to the key's owner."
+        )
 
     def _say(self, now: float) -> None:
         if now - self._said >= SAID_EVERY:
