@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sources.braze import flatten
 from sources.braze.flatten import Rows, click_key, column_name
+from sources.braze.joining import Piece, joined
 from sources.braze.tables import TABLES
 from sources.braze.windows import Span
 
@@ -192,15 +193,27 @@ def test_a_plain_series_keeps_every_counter(figures: dict[str, Any]) -> None:
     }
 
 
-def test_series_of_one_table_are_joined_by_key_and_complete_only_on_days_that_all_have() -> None:
-    key = {"app_id": "*"}
-    mau = flatten.flat_series("kpi_daily", {"data": [day_row(0, mau=9), day_row(1, mau=8)]}, key, SPAN)
-    dau = flatten.flat_series("kpi_daily", {"data": [day_row(1, dau=2)]}, key, SPAN)
-    joined = flatten.joined("kpi_daily", ("app_id", "date"), [mau, dau])
-    assert joined.rows["kpi_daily"] == [
-        {"app_id": "*", "date": DAY + timedelta(days=1), "mau": 8, "dau": 2},
+@given(st.lists(st.sets(st.integers(0, 9)), min_size=1, max_size=3), st.integers(-1, 9))
+def test_a_row_of_several_series_lacks_only_those_that_had_not_begun(offsets: list[set[int]], until: int) -> None:
+    names, key = ("mau", "dau", "new_users"), {"app_id": "*"}
+    pieces = [
+        Piece(
+            flatten.flat_series("kpi_daily", {"data": [day_row(day, **{name: day}) for day in days]}, key, SPAN),
+            DAY + timedelta(days=until),
+        )
+        for name, days in zip(names, offsets, strict=False)
     ]
-    assert joined.days == {DAY + timedelta(days=1)}
+    series = joined("kpi_daily", "date", pieces, BERLIN)
+    expected = {
+        day: {name: day for name, days in zip(names, offsets, strict=False) if day in days}
+        for day in set().union(*offsets)
+        if all(day in days or (day < min(days, default=10) and day <= until) for days in offsets)
+    }
+    assert {row["date"]: row for row in series.rows["kpi_daily"]} == {
+        DAY + timedelta(days=day): {**key, "date": DAY + timedelta(days=day), **figures}
+        for day, figures in expected.items()
+    }
+    assert series.days == {DAY + timedelta(days=day) for day in expected}
 
 
 @pytest.mark.parametrize("keys", [("uniqueOpens", "unique_opens"), ("unique_opens", "uniqueOpens")])

@@ -29,29 +29,42 @@ def entity_hash(entity: str) -> bytes:
 class Cursors:
     """Cursors by entity; `quiet` holds those whose figures have all been zero for longer than the lookback.
 
-    `ahead` are the spans that came back before an older one did: a cursor never steps over a gap.
+    `ahead` are the spans that came back before an older one did: a cursor never steps over a gap. `first` is the
+    first day that ever came back, for the requests that make up rows together: before it a row may lack that part.
     """
 
     through: dict[bytes, date] = field(default_factory=dict)
     quiet: set[bytes] = field(default_factory=set)
     ahead: dict[bytes, list[Span]] = field(default_factory=lambda: defaultdict(list))
+    first: dict[bytes, date] = field(default_factory=dict)
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "Cursors":
         """Unpack what `to_state` packed; an empty mapping gives empty cursors."""
         quiet = _ungrouped(state.get("quiet", {}))
-        return cls(_ungrouped(state.get("through", {})) | quiet, set(quiet))
+        through = _ungrouped(state.get("through", {})) | quiet
+        return cls(through, set(quiet), first=_ungrouped(state.get("first", {})))
 
     def to_state(self) -> dict[str, Any]:
-        """A JSON-able dict, each entity once: `{"through": {day: hashes}, "quiet": {day: hashes}}`."""
+        """A JSON-able dict, `{"through": {day: hashes}, "quiet": …, "first": …}`; the first two hold an entity once."""
         return {
             "through": _grouped({entity: day for entity, day in self.through.items() if entity not in self.quiet}),
             "quiet": _grouped({entity: day for entity, day in self.through.items() if entity in self.quiet}),
+            "first": _grouped(self.first),
         }
 
     def get(self, entity: str) -> date | None:
         """The last day up to which `entity` is loaded, or None."""
         return self.through.get(entity_hash(entity))
+
+    def first_day(self, entity: str) -> date | None:
+        """The first day that ever came back of `entity`, or None if none did or nobody noted it."""
+        return self.first.get(entity_hash(entity))
+
+    def came(self, entity: str, day: date) -> None:
+        """Note that `day` of `entity` came back: it has begun by then."""
+        key = entity_hash(entity)
+        self.first[key] = min(day, self.first.get(key, day))
 
     def is_quiet(self, entity: str) -> bool:
         """Whether all figures of `entity` were zero for longer than the lookback when it was last asked."""

@@ -1,20 +1,34 @@
 """A series of one entity: which days to ask for, the rows to post, and what the answers say about cursors."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from sources.braze import flatten
 from sources.braze.catalog import Entity
 from sources.braze.cursors import Cursors
+from sources.braze.endpoints import Endpoint
 from sources.braze.errors import BrazeError, InvalidKey, PermissionDenied, Stopped, Unreachable
 from sources.braze.flatten import Row, Series
+from sources.braze.joining import Piece, joined
 from sources.braze.parcels import Parcel
 from sources.braze.planning import rests
 from sources.braze.run import Run
 from sources.braze.series import Gaps, Part, SeriesSpec
 from sources.braze.windows import ONE_DAY, Span, local_day
+
+Answers = Mapping[Endpoint, Series]
+"""What the parts of a series said of a span, without rows."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What `part` answered, and the closed days that it ought to hold and does not."""
+
+    part: Part
+    series: Series
+    absent: Span | None
 
 
 class EntitySeries:
@@ -26,6 +40,8 @@ class EntitySeries:
         self._entity = entity
         self._lane = lane
         self._cursors = run.cursors.setdefault(spec.resource, Cursors())
+        self._first = {part.endpoint: self._cursors.first_day(self._name(part)) for part in spec.parts}
+        self._begun = {part.endpoint: self._begun_by(part) for part in spec.parts}
 
     async def ask(self) -> None:
         """Ask for every day that is due, post the rows, and record what fails."""
@@ -41,12 +57,12 @@ class EntitySeries:
         if not left and rests(run.calendar, spec, entity, self._cursors):
             return
         spans = run.calendar.requests(spec, entity, cursor, left)
+        answered: dict[Span, Answers | None] = {}
         if len(spans) > 1 and self._has_new_part() and not run.dry:
             # A part that was never loaded may be denied still: the newest days tell, before all the others are asked.
-            newest = spans[-1]
-            await self._request(newest, cursor)
+            answered[spans[-1]] = await self._request(spans[-1], cursor)
             cursor = self._cursor()
-            spans = [span for span in run.calendar.requests(spec, entity, cursor, left) if span != newest]
+            spans = [span for span in run.calendar.requests(spec, entity, cursor, left) if span not in answered]
         parts = self._parts()
         run.record.progress[spec.resource].known += len(spans) * len(parts)
         if run.dry:
@@ -54,28 +70,37 @@ class EntitySeries:
                 run.series.plan(spec, part, spans)
             return
         results = await asyncio.gather(*(self._request(span, cursor) for span in spans))
-        self._conclude(spans, results)
+        self._conclude(answered | dict(zip(spans, results, strict=True)))
 
-    def _conclude(self, spans: Sequence[Span], results: Sequence[Series | None]) -> None:
+    def _conclude(self, answered: Mapping[Span, Answers | None]) -> None:
         """Post what only all answers together say: whether the figures have stopped, and where they begin."""
         run, spec = self._run, self._spec
-        names = [spec.cursor(self._entity.id, part) for part in self._parts()]
-        if spec.dormant and results and all(result is not None for result in results):
-            latest = max((result.last_active for result in results if result and result.last_active), default=None)
+        if spec.dormant and answered and None not in answered.values():
+            every = [series for answers in answered.values() if answers for series in answers.values()]
+            latest = max((series.last_active for series in every if series.last_active), default=None)
             quiet = latest is None or latest <= run.calendar.settled
-            run.post(spec.resource, Parcel(quiet=[(name, quiet) for name in names]))
-        if spec.may_begin_late(self._entity.begins):
-            before, holes = _late_beginnings(spans, results, run.calendar.yesterday)
+            run.post(spec.resource, Parcel(quiet=[(self._name(part), quiet) for part in self._parts()]))
+        if not spec.may_begin_late(self._entity.begins):
+            return
+        holes: dict[Span, Endpoint] = {}
+        for part in self._parts():
+            days = {span: _days(answered[span], part) for span in sorted(answered)}
+            before, lacking = _late_beginnings(days, run.calendar.yesterday)
             if before:
-                run.post(spec.resource, Parcel(reached=[(name, span) for name in names for span in before]))
-            for span in holes:
-                run.record.fail_absent(spec.resource, self._entity.id, span, spec.parts[0].endpoint)
+                run.post(spec.resource, Parcel(reached=[(self._name(part), span) for span in before]))
+            for span in lacking:
+                holes.setdefault(span, part.endpoint)
+        for span, endpoint in holes.items():
+            run.record.fail_absent(spec.resource, self._entity.id, span, endpoint)
+
+    def _name(self, part: Part) -> str:
+        return self._spec.cursor(self._entity.id, part)
 
     def _parts(self) -> list[Part]:
         return [part for part in self._spec.parts if part.endpoint not in self._run.record.denied]
 
     def _part_cursors(self, parts: Sequence[Part]) -> list[date | None]:
-        return [self._cursors.get(self._spec.cursor(self._entity.id, part)) for part in parts]
+        return [self._cursors.get(self._name(part)) for part in parts]
 
     def _cursor(self) -> date | None:
         """The day up to which all parts that are not denied have been loaded, or None."""
@@ -86,13 +111,20 @@ class EntitySeries:
         known = self._part_cursors(self._parts())
         return None in known and any(known)
 
-    async def _request(self, span: Span, cursor: date | None) -> Series | None:
+    def _begun_by(self, part: Part) -> date | None:
+        """The day up to which days of `part` may be from before its beginning; None if all may that come first."""
+        if first := self._first[part.endpoint]:
+            return first - ONE_DAY
+        cursor = self._cursors.get(self._name(part))
+        return cursor if cursor and cursor >= self._run.calendar.floor(self._entity) else None
+
+    async def _request(self, span: Span, cursor: date | None) -> Answers | None:
         """Ask for `span`, the entity being loaded up to `cursor`, and post what comes back; None if that is not all."""
         run, spec, entity, record = self._run, self._spec, self._entity, self._run.record
         if run.stopping or record.given_up(spec.resource):
             return None
         try:
-            series, absent = await self._complete_answer(span, cursor)
+            heard = await self._complete_answers(span)
         except (InvalidKey, PermissionDenied) as error:
             record.deny(spec.resource, error)
             return None
@@ -106,74 +138,104 @@ class EntitySeries:
             record.fail_entity(spec.resource, entity.id, wanted, error)
             return None
         record.went_well(spec.resource)
-        if absent and absent.last == run.calendar.yesterday:
-            record.standstills[spec.resource].note(absent, entity.id)
-        elif absent:
-            record.fail_absent(spec.resource, entity.id, absent, spec.parts[0].endpoint)
-        elif len(self._parts()) == len(spec.parts):
+        lacking = self._record_absent(heard)
+        if not lacking and len(self._parts()) == len(spec.parts):
             record.mend(spec.resource, entity.id, span)
-        self._deliver(span, series, absent)
-        return None if absent else replace(series, rows={})
+        self._deliver(span, heard)
+        return None if lacking else {one.part.endpoint: replace(one.series, rows={}) for one in heard}
 
-    async def _complete_answer(self, span: Span, cursor: date | None) -> tuple[Series, Span | None]:
-        """The answer for `span`, asked for again once if closed days are missing, and the days still missing then.
+    def _record_absent(self, heard: Sequence[Heard]) -> bool:
+        """Record the days that answers lack, those that several lack once, and say whether there are any."""
+        run, resource, entity_id = self._run, self._spec.resource, self._entity.id
+        lacking: dict[Span, Endpoint] = {}
+        for one in heard:
+            if one.absent:
+                lacking.setdefault(one.absent, one.part.endpoint)
+        for absent, endpoint in lacking.items():
+            if absent.last == run.calendar.yesterday:
+                run.record.standstills[resource, endpoint].note(absent, entity_id)
+            else:
+                run.record.fail_absent(resource, entity_id, absent, endpoint)
+        return bool(lacking)
+
+    async def _complete_answers(self, span: Span) -> list[Heard]:
+        """The answers for `span`, those that lack closed days asked for again once, and the days still missing then.
 
         Days before the first one of an entity are not missing; but where no gap at all is usual, an answer that begins
         late is not taken for the entity's beginning before it has come twice.
         """
-        calendar = self._run.calendar
-        begun = cursor if cursor and cursor >= calendar.floor(self._entity) else None
-        late = self._spec.may_begin_late(self._entity.begins)
-        series = await self._answer(span)
-        absent = self._spec.absent(span, series, calendar.yesterday, begun, late)
-        starts_inside = min(series.days, default=span.first) > span.first
-        begins_late = late and not begun and starts_inside and self._spec.gaps is Gaps.NONE
-        standstill = absent and self._run.record.standstills[self._spec.resource].is_general(absent)
-        if (absent or begins_late) and not standstill:
-            series = await self._answer(span)
-            absent = self._spec.absent(span, series, calendar.yesterday, begun, late)
-        return series, absent
+        heard = await self._answers(self._parts() or self._spec.parts, span)
+        doubtful = [one.part for one in heard if self._is_doubtful(one, span)]
+        if not doubtful:
+            return heard
+        return [*(one for one in heard if one.part not in doubtful), *await self._answers(doubtful, span)]
 
-    def _deliver(self, span: Span, series: Series, absent: Span | None) -> None:
-        calendar, days = self._run.calendar, series.days
-        first, last = span.first, min(span.last, calendar.yesterday)
-        if absent:
-            last = absent.first - ONE_DAY
-        elif not days:
-            last = first - ONE_DAY
-        if days and self._spec.may_begin_late(self._entity.begins):
-            first = min(days)
-        parcel = Parcel(plain=series.rows, parents=self._parents(series))
-        floor = calendar.floor(self._entity)
-        for part in self._parts():
-            name = self._spec.cursor(self._entity.id, part)
-            parcel.started.append((name, floor))
-            if last >= first:
+    def _is_doubtful(self, heard: Heard, span: Span) -> bool:
+        """Whether asking again may bring more."""
+        if heard.absent:
+            standstill = self._run.record.standstills[self._spec.resource, heard.part.endpoint]
+            return not standstill.is_general(heard.absent)
+        if self._begun[heard.part.endpoint] or self._spec.gaps is not Gaps.NONE:
+            return False
+        begins_late = min(heard.series.days, default=span.first) > span.first
+        return begins_late and self._spec.may_begin_late(self._entity.begins)
+
+    def _deliver(self, span: Span, heard: Sequence[Heard]) -> None:
+        """Post the rows, and that every part is loaded up to the first day that any of them lacks."""
+        calendar, spec = self._run.calendar, self._spec
+        last = min([span.last, calendar.yesterday, *(one.absent.first - ONE_DAY for one in heard if one.absent)])
+        rows = self._rows(heard)
+        parcel = Parcel(plain=rows.rows, parents=self._parents(rows))
+        for one in heard:
+            name, days = self._name(one.part), one.series.days
+            parcel.started.append((name, calendar.floor(self._entity)))
+            first = min(days, default=span.first) if spec.may_begin_late(self._entity.begins) else span.first
+            if days and last >= first:
                 parcel.reached.append((name, Span(first, last)))
-        self._run.post(self._spec.resource, parcel)
+            if days and len(spec.parts) > 1:
+                parcel.first.append((name, min(days)))
+        self._run.post(spec.resource, parcel)
 
     def _parents(self, series: Series) -> list[Row]:
         """The keys of the rows that other tables of the series hang below (see `packing.pack`)."""
         main, *others = self._spec.tables
         return [{name: row[name] for name in main.key} for row in series.rows.get(main.name, ()) if others]
 
-    async def _answer(self, span: Span) -> Series:
-        """The answer(s) for `span`, flattened and without what Braze does not keep."""
-        if len(self._spec.parts) == 1:
-            return self._unexpired(await self._ask(self._spec.parts[0], span))
-        answers = await asyncio.gather(
-            *(self._ask(part, span) for part in self._parts() or self._spec.parts), return_exceptions=True
-        )
+    async def _answers(self, parts: Sequence[Part], span: Span) -> list[Heard]:
+        """What `parts` say of `span`, those that are denied left out unless all of them are."""
+        answers = await asyncio.gather(*(self._ask(part, span) for part in parts), return_exceptions=True)
         for answer in answers:
             if isinstance(answer, PermissionDenied | InvalidKey):
                 self._run.record.deny(self._spec.resource, answer)
             elif isinstance(answer, BaseException):
                 raise answer
-        granted = [answer for answer in answers if isinstance(answer, Series)]
-        if not granted:
+        heard = [
+            self._heard(part, said, span) for part, said in zip(parts, answers, strict=True) if isinstance(said, Series)
+        ]
+        if not heard:
             raise next(answer for answer in answers if isinstance(answer, PermissionDenied | InvalidKey))
-        joined = flatten.joined(self._spec.table, self._spec.keys, granted)
-        return self._unexpired(self._without_denied_history(joined))
+        return heard
+
+    def _heard(self, part: Part, series: Series, span: Span) -> Heard:
+        may_begin_late = self._spec.may_begin_late(self._entity.begins)
+        yesterday, begun = self._run.calendar.yesterday, self._begun[part.endpoint]
+        return Heard(part, series, self._spec.absent(span, series, yesterday, begun, may_begin_late))
+
+    def _rows(self, heard: Sequence[Heard]) -> Series:
+        """The rows of all answers for the same days."""
+        if len(self._spec.parts) == 1:
+            return heard[0].series
+        pieces = [Piece(one.series, self._blank_until(one.part)) for one in heard]
+        series = joined(self._spec.table, self._spec.moment, pieces, self._run.settings.zone)
+        return self._without_denied_history(series)
+
+    def _blank_until(self, part: Part) -> date:
+        """The last day of which rows may lack `part`: all before the first that ever came, if any did."""
+        begun = self._begun[part.endpoint]
+        if begun is None:
+            return date.max
+        # A cursor of earlier versions does not say where the part began: its rows may have it on any day.
+        return begun if self._first[part.endpoint] else date.min
 
     def _without_denied_history(self, series: Series) -> Series:
         """`series` without the days of which the warehouse has rows that also hold what is denied by now."""
@@ -189,8 +251,9 @@ class EntitySeries:
         return day
 
     async def _ask(self, part: Part, span: Span) -> Series:
+        """What `part` says of `span`, without what Braze does not keep."""
         try:
-            return await self._run.series.ask(self._spec, part, self._entity, span, self._lane)
+            return self._unexpired(await self._run.series.ask(self._spec, part, self._entity, span, self._lane))
         finally:
             self._run.record.progress[self._spec.resource].done += 1
 
@@ -204,21 +267,24 @@ class EntitySeries:
         return series
 
 
-def _late_beginnings(
-    spans: Sequence[Span], results: Sequence[Series | None], through: date
-) -> tuple[list[Span], list[Span]]:
-    """The closed days, up to `through`, that the answers for `spans` (oldest first) lack at their beginning.
+def _days(answers: Answers | None, part: Part) -> set[date] | None:
+    series = answers.get(part.endpoint) if answers else None
+    return series.days if series else None
+
+
+def _late_beginnings(answered: Mapping[Span, set[date] | None], through: date) -> tuple[list[Span], list[Span]]:
+    """The closed days, up to `through`, that the answers (oldest first; None: it failed) lack at their beginning.
 
     Those before the first day that any answer has, and those after it, which are holes. What an answer lacks that
     follows one that failed may be either, and is left for the next run.
     """
     before, holes = [], []
     begun = failed = False
-    for span, result in zip(spans, results, strict=True):
-        if result is None:
+    for span, days in answered.items():
+        if days is None:
             failed = True
             continue
-        first = min(result.days, default=None)
+        first = min(days, default=None)
         gap = Span(span.first, min(first - ONE_DAY if first else span.last, through))
         if len(gap) and begun:
             holes.append(gap)

@@ -152,8 +152,8 @@ class Extraction:
         if record.refused and not run.client.traffic.succeeded:
             # A 401 that no success contradicts means that the key or the host is wrong for everything.
             raise record.refused
-        for resource in list(record.standstills):
-            record.fail_standstill(resource, specs(resource, run.settings.hourly)[0].parts[0].endpoint)
+        for resource, endpoint in list(record.standstills):
+            record.fail_standstill(resource, endpoint)
         if not run.stopping:
             self._mend(walks)
 

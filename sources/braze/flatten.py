@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
-from itertools import chain
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -382,21 +381,6 @@ def without_expired(series: Series, before: date) -> Series:
         for table, rows in series.rows.items()
     }
     return Series(kept, {day for day in series.days if day >= before or day in alive}, series.last_active)
-
-
-def joined(table: str, keys: tuple[str, ...], parts: Iterable[Series]) -> Series:
-    """Series of one table that each hold some of its columns → one series.
-
-    Its rows and days are those that all parts have: a row that lacks a part would replace one that has it.
-    """
-    parts = list(parts)
-    found: list[dict[tuple[Any, ...], Row]] = [
-        {tuple(row[key] for key in keys): row for row in part.rows[table]} for part in parts
-    ]
-    common = [name for name in found[0] if all(name in rows for rows in found)]
-    joint = [dict(chain(*(rows[name].items() for rows in found))) for name in common]
-    active = max((part.last_active for part in parts if part.last_active), default=None)
-    return Series({table: joint}, set.intersection(*(part.days for part in parts)), active)
 
 
 def _renamed(row: Row, rename: Mapping[str, str] | None) -> Row:

@@ -33,6 +33,7 @@ class Parcel:
     shapes: dict[str, Table] = field(default_factory=dict)
     started: list[tuple[str, date]] = field(default_factory=list)
     reached: list[tuple[str, Span]] = field(default_factory=list)
+    first: list[tuple[str, date]] = field(default_factory=list)
     quiet: list[tuple[str, bool]] = field(default_factory=list)
     export: tuple[str, str] | None = None
     on_commit: Callable[[], None] | None = None
@@ -45,6 +46,7 @@ class Parcel:
         self.gather(later)
         self.started += later.started
         self.reached += later.reached
+        self.first += later.first
         self.quiet += later.quiet
         return True
 
@@ -60,9 +62,11 @@ class Parcel:
             cursors.start(entity, first)
         for entity, span in self.reached:
             cursors.advance(entity, span)
+        for entity, day in self.first:
+            cursors.came(entity, day)
         for entity, quiet in self.quiet:
             cursors.mark_quiet(entity, quiet)
-        return bool(self.reached or self.quiet)
+        return bool(self.reached or self.first or self.quiet)
 
     def pack(self, known: Known) -> None:
         """Turn plain rows into Arrow tables."""

@@ -54,7 +54,7 @@ class Record:
         self.progress: dict[str, Progress] = defaultdict(Progress)
         self.denied: set[Endpoint] = set()
         self.refused: InvalidKey | None = None
-        self.standstills: dict[str, Standstill] = defaultdict(Standstill)
+        self.standstills: dict[tuple[str, Endpoint], Standstill] = defaultdict(Standstill)
         self.asked: dict[str, set[str]] = defaultdict(set)
         self._run_id = run_id
         self._calendar = calendar
@@ -116,7 +116,7 @@ class Record:
 
     def fail_standstill(self, resource: str, endpoint: Endpoint) -> None:
         """Record what lacks its latest days: one failure for the resource if it is many entities, else one each."""
-        standstill = self.standstills[resource]
+        standstill = self.standstills[resource, endpoint]
         for absent, entity_ids in standstill.entities():
             if standstill.is_general(absent):
                 sentence = (

@@ -1,12 +1,12 @@
 """What the API says now: entries, details and series as rows in the warehouse's types, to compare with."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, TypeVar
 
-from sources.braze import endpoints, flatten
+from sources.braze import endpoints
 from sources.braze.catalog import Catalog, Entity
 from sources.braze.client import Client
 from sources.braze.comparison import typed
@@ -14,6 +14,7 @@ from sources.braze.counted_client import CountedClient
 from sources.braze.endpoints import Endpoint
 from sources.braze.errors import BadAnswer, InvalidKey, PermissionDenied, documented_shape
 from sources.braze.flatten import Answer, Rows, Series
+from sources.braze.joining import Piece, joined
 from sources.braze.listings import event_pages, listed, names
 from sources.braze.record import Progress
 from sources.braze.series import Part, SeriesSpec
@@ -76,7 +77,7 @@ class Rereading:
 
         Raises `BadAnswer` if days are missing that should be there.
         """
-        answers: list[Series] = []
+        answers: list[tuple[Part, Series]] = []
         denied: list[PermissionDenied] = []
         for part in spec.parts:
             try:
@@ -85,19 +86,24 @@ class Rereading:
                 denied.append(error)
                 continue
             if answer:
-                answers.append(answer)
+                answers.append((part, answer))
         if self.dry:
             return None
         if not answers:
             raise denied[0]
-        series = flatten.joined(spec.table, spec.keys, answers) if len(spec.parts) > 1 else answers[0]
+        series = self._joined(spec, [answer for _, answer in answers])
         absent = spec.absent(span, series, span.last)
         if absent:
             detail = f"the days {absent.first} to {absent.last} are missing in it"
-            raise BadAnswer(spec.parts[0].endpoint, entity.id, 200, detail)
+            raise BadAnswer(_lacking(spec, answers, span), entity.id, 200, detail)
         with documented_shape(spec.parts[0].endpoint, entity.id):
             rows = {name: typed(TABLES[name], table_rows) for name, table_rows in series.rows.items()}
         return Reread(rows, frozenset(series.days), _unasked(spec, rows) if denied else frozenset())
+
+    def _joined(self, spec: SeriesSpec, answers: Sequence[Series]) -> Series:
+        if len(spec.parts) == 1:
+            return answers[0]
+        return joined(spec.table, spec.moment, map(Piece, answers), self.settings.zone)
 
     async def _part(self, spec: SeriesSpec, part: Part, entity: Entity, span: Span) -> Series | None:
         if self.dry:
@@ -124,6 +130,12 @@ class Rereading:
             if not self.client.traffic.succeeded:
                 raise
             raise PermissionDenied(endpoint, 401, error.detail) from None
+
+
+def _lacking(spec: SeriesSpec, answers: Iterable[tuple[Part, Series]], span: Span) -> Endpoint:
+    """The endpoint of the first part that lacks days of `span` after its own first one; else that of the series."""
+    lacking = (part for part, answer in answers if spec.absent(span, answer, span.last, may_begin_late=True))
+    return next(lacking, spec.parts[0]).endpoint
 
 
 def _unasked(spec: SeriesSpec, rows: Rows) -> frozenset[str]:

@@ -10,6 +10,7 @@ from sources.braze.extraction import Extraction
 from sources.braze.failures import Failure, OpenFailures
 
 FAILURES = "sync_failures"
+NIGHTLY = "cursors"
 ZONE = "time_zone"
 DETAILED = "detailed"
 SINCE = "since"
@@ -20,12 +21,13 @@ _ENDED = "ended"
 def cursors_from_state(state: Any, extraction: Extraction) -> dict[str, Cursors]:
     """The cursors that this run goes by: the nightly ones, or those of the same backfill if it is to be gone on with.
 
-    In another time zone days are other days: after the setting has changed everything is loaded anew.
+    In another time zone days are other days: after the setting has changed everything is loaded anew. Where series
+    begin is the same for both.
     """
     kept, zone = section(extraction), extraction.run.settings.zone.key
     today = extraction.run.calendar.today.isoformat()
     return {
-        name: Cursors.from_state(cursors)
+        name: Cursors.from_state({"first": resource_state.get(NIGHTLY, {}).get("first", {}), **cursors})
         for name, resource_state in state.get("resources", {}).items()
         if resource_state.get(ZONE, zone) == zone
         and (cursors := resource_state.get(kept, {})).get(_ENDED, today) == today
@@ -81,4 +83,4 @@ def failures_from_state(state: Any) -> OpenFailures:
 def section(extraction: Extraction) -> str:
     """Where in a resource's state the cursors are: backfills keep their own and leave the nightly ones alone."""
     only = extraction.run.calendar.only
-    return f"backfill {only.first}..{only.last}" if only else "cursors"
+    return f"backfill {only.first}..{only.last}" if only else NIGHTLY

@@ -56,7 +56,6 @@ class SeriesSpec:
     summary: bool = False
     retention_days: int | None = None
     table: str = ""
-    keys: tuple[str, ...] = ()
 
     @property
     def days_per_request(self) -> int:
@@ -181,7 +180,6 @@ KPIS = SeriesSpec(
         )
     ),
     table="kpi_daily",
-    keys=("app_id", "date"),
 )
 SESSIONS = SeriesSpec("sessions", (Part(endpoints.SESSIONS_DATA_SERIES, _flat("session_daily")),))
 EVENT_SERIES = SeriesSpec("event_series", (Part(endpoints.EVENTS_DATA_SERIES, _flat("event_daily")),))
@@ -192,7 +190,6 @@ PURCHASES = SeriesSpec(
         Part(endpoints.PURCHASES_QUANTITY_SERIES, _flat("purchase_daily", purchase_quantity="quantity")),
     ),
     table="purchase_daily",
-    keys=("product", "app_id", "date"),
 )
 HOURLY = (
     SeriesSpec("card_series", (Part(endpoints.FEED_DATA_SERIES, _hourly("card_hourly")),), of="cards", unit=Unit.HOUR),
@@ -206,7 +203,6 @@ HOURLY = (
         ),
         unit=Unit.HOUR,
         table="purchase_hourly",
-        keys=("product", "app_id", "hour"),
     ),
 )  # fmt: skip
 DAILY = (

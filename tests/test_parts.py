@@ -1,0 +1,222 @@
+"""Tables whose rows are made of several answers: KPIs of four endpoints, purchases of two."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from sources.braze import endpoints
+from sources.braze.catalog import entity_named
+from sources.braze.errors import BadAnswer
+from sources.braze.model import ALL
+from sources.braze.rereading import Reread, Rereading
+from sources.braze.series import KPIS as KPIS_SERIES
+from sources.braze.settings import resolve
+from sources.braze.windows import Span
+from tests.loopback import Reply
+from tests.nights import Nights, quick_client
+from tests.scripted import Query, Scripted, days_asked
+
+NOW = datetime(2026, 9, 1, 3, tzinfo=UTC)
+TODAY = NOW.date()
+A_DAY = timedelta(days=1)
+OPENED = TODAY - 150 * A_DAY
+KPIS = ("mau", "dau", "new_users", "uninstalls")
+DENIED = Reply(403, {"message": "Access Denied"})
+Has = Callable[[str, date], bool]
+
+
+def kpis(has: Has, figure: int = 5) -> Any:
+    """Answers that hold the days of each KPI that `has` says."""
+
+    def answer(path: str, query: Query) -> Any:
+        name = path.split("/")[1]
+        return {"data": [{"time": day.isoformat(), name: figure} for day in days_asked(query) if has(name, day)]}
+
+    return answer
+
+
+def from_day(**begins: date) -> Has:
+    return lambda name, day: day >= begins.get(name, date.min)
+
+
+def lacking(*days: date, kpi: str = "dau") -> Has:
+    return lambda name, day: not (name == kpi and day in days)
+
+
+def days_with(nights: Nights, column: str) -> list[date]:
+    return sorted(row["date"] for row in nights.rows("kpi_daily") if column in row)
+
+
+def every_day(first: date, last: date = TODAY) -> list[date]:
+    return list(Span(first, last).days())
+
+
+@pytest.mark.parametrize("ago", [40, 10, 120])
+def test_days_before_a_kpi_began_have_the_others(ago: int) -> None:
+    began = TODAY - ago * A_DAY
+    with Scripted(kpis(from_day(uninstalls=began)), opened=OPENED) as braze:
+        nights = braze.nights()
+        assert nights.run(NOW, "kpis").failures == []
+        assert nights.days("kpi_daily") == days_with(nights, "dau") == every_day(OPENED)
+        assert days_with(nights, "uninstalls") == every_day(began)
+        braze.answer = kpis(from_day(uninstalls=began), figure=6)
+        second = nights.run(NOW + A_DAY, "kpis")
+        assert (second.failures, len(second.requests)) == ([], len(KPIS))
+        for day in every_day(TODAY - 29 * A_DAY):
+            (row,) = nights.rows("kpi_daily", date=day)
+            figures = {name: row.get(name) for name in KPIS}
+            assert figures == dict.fromkeys(KPIS, 6) | ({} if day >= began else {"uninstalls": None})
+
+
+def test_a_kpi_that_has_no_day_at_all_is_a_failure_and_does_not_keep_the_others_away() -> None:
+    with Scripted(kpis(from_day(uninstalls=date.max)), opened=OPENED) as braze:
+        nights = braze.nights()
+        (failure,) = nights.run(NOW, "kpis").failures
+        assert (failure.endpoint, failure.end_date) == ("kpi/uninstalls/data_series", TODAY - A_DAY)
+        assert days_with(nights, "mau") == every_day(OPENED)
+
+
+@pytest.mark.parametrize(("since", "until"), [(60, 0), (98, 60)])
+def test_days_that_a_kpi_has_no_more_keep_the_rows_that_had_it(since: int, until: int) -> None:
+    """Its latest, or its first that are asked for: they were there, so that it has not begun later."""
+    gone = every_day(TODAY - since * A_DAY, TODAY - until * A_DAY)
+    with Scripted(kpis(lacking()), opened=OPENED) as braze:
+        nights = braze.nights()
+        nights.run(NOW, "kpis")
+        braze.answer = kpis(lacking(*gone), figure=6)
+        failures = nights.run(NOW, "kpis").failures
+        assert {failure.endpoint for failure in failures} == {"kpi/dau/data_series"}
+        assert nights.days("kpi_daily") == days_with(nights, "dau") == every_day(OPENED)
+        assert {nights.rows("kpi_daily", date=day)[0]["mau"] for day in gone} == {5}
+        braze.answer = kpis(lacking(), figure=7)
+        mended = nights.run(NOW, "kpis")
+        assert (mended.failures, len(mended.resolved)) == ([], len(failures))
+        assert {nights.rows("kpi_daily", date=day)[0]["dau"] for day in gone} == {7}
+
+
+def test_a_backfill_keeps_the_rows_that_have_what_a_kpi_lacks_now() -> None:
+    with Scripted(kpis(lacking()), opened=OPENED) as braze:
+        nights = braze.nights()
+        nights.run(NOW, "kpis")
+        first = TODAY - 60 * A_DAY
+        braze.answer = kpis(lacking(first), figure=6)
+        (failure,) = nights.run(NOW, "kpis", only=Span(first, first + 9 * A_DAY)).failures
+        assert (failure.endpoint, failure.days) == ("kpi/dau/data_series", Span(first, first))
+        assert nights.rows("kpi_daily", date=first)[0]["dau"] == 5
+        assert nights.rows("kpi_daily", date=first + A_DAY)[0]["dau"] == 6
+
+
+def test_a_kpi_with_a_hole_is_named_and_asked_again_alone() -> None:
+    hole = TODAY - 20 * A_DAY
+    with Scripted(kpis(lacking(hole)), opened=TODAY - 50 * A_DAY) as braze:
+        night = braze.nights().run(NOW, "kpis")
+        (failure,) = night.failures
+        assert (failure.endpoint, failure.days) == ("kpi/dau/data_series", Span(hole, hole))
+        assert [len(night.asked(f"/kpi/{name}/data_series")) for name in KPIS] == [1, 2, 1, 1]
+
+
+def test_a_kpi_whose_latest_day_is_missing_is_named() -> None:
+    with Scripted(kpis(lacking(TODAY - A_DAY)), opened=TODAY - 50 * A_DAY) as braze:
+        (failure,) = braze.nights().run(NOW, "kpis").failures
+        assert (failure.endpoint, failure.end_date) == ("kpi/dau/data_series", TODAY - A_DAY)
+
+
+def test_a_hole_across_requests_is_a_failure_of_the_kpi_that_has_it() -> None:
+    gone = every_day(TODAY - 110 * A_DAY, TODAY - 60 * A_DAY)
+    with Scripted(kpis(lacking(*gone)), opened=OPENED) as braze:
+        nights = braze.nights()
+        first, second = (nights.run(NOW, "kpis").failures for _ in range(2))
+        assert {failure.endpoint for failure in (*first, *second)} == {"kpi/dau/data_series"}
+        assert set(gone) <= {day for failure in second for day in failure.days.days()}
+        braze.answer = kpis(lacking())
+        assert nights.run(NOW + A_DAY, "kpis").failures == []
+        assert days_with(nights, "dau") == every_day(OPENED, TODAY + A_DAY)
+
+
+def test_an_earlier_start_date_loads_what_lies_before_a_kpi_began() -> None:
+    began = TODAY - 40 * A_DAY
+    with Scripted(kpis(from_day(uninstalls=began)), opened=OPENED) as braze:
+        nights = braze.nights()
+        nights.run(NOW, "kpis", start_date=TODAY - 20 * A_DAY)
+        assert nights.run(NOW, "kpis").failures == []
+        assert (nights.days("kpi_daily"), days_with(nights, "uninstalls")) == (every_day(OPENED), every_day(began))
+        assert len(nights.run(NOW + A_DAY, "kpis").requests) == len(KPIS)
+
+
+def test_a_kpi_that_is_granted_later_and_began_late_is_caught_up_with_once() -> None:
+    began = TODAY - 40 * A_DAY
+    answer, denied = kpis(from_day(uninstalls=began)), kpis(from_day(uninstalls=date.max))
+    with Scripted(answer, opened=OPENED) as braze:
+        nights = braze.nights()
+        braze.answer = lambda path, query: denied(path, query) if "uninstalls" not in path else DENIED
+        nights.run(NOW, "kpis")
+        braze.answer = answer
+        assert nights.run(NOW + A_DAY, "kpis").failures == []
+        assert days_with(nights, "uninstalls") == every_day(began, TODAY + A_DAY)
+        assert len(nights.run(NOW + 2 * A_DAY, "kpis").requests) == len(KPIS)
+
+
+def test_rows_of_a_state_that_does_not_say_where_kpis_began_are_not_replaced_by_poorer_ones() -> None:
+    with Scripted(kpis(lacking()), opened=OPENED) as braze:
+        nights = braze.nights()
+        nights.run(NOW, "kpis")
+        state = json.loads(nights.state)
+        del state["kpis"]["cursors"]["first"]
+        nights.state = json.dumps(state)
+        braze.answer = kpis(lacking(*every_day(TODAY - 120 * A_DAY, TODAY - 20 * A_DAY)))
+        nights.run(NOW, "kpis")
+        assert days_with(nights, "dau") == every_day(OPENED)
+
+
+def test_purchases_of_which_revenue_began_before_quantity() -> None:
+    began = TODAY - 3 * A_DAY
+    sold = datetime(began.year, began.month, began.day, 5, tzinfo=UTC)
+
+    def answer(path: str, query: Query) -> Any:
+        if path == "purchases/product_list":
+            return {"products": []}
+        name = "revenue" if "revenue" in path else "purchase_quantity"
+        end = datetime.fromisoformat(query["ending_at"])
+        step = timedelta(hours=1) if query.get("unit") == "hour" else A_DAY
+        moments = [end - count * step for count in range(int(query["length"]), 0, -1)]
+        first = sold if step < A_DAY else datetime(began.year, began.month, began.day, tzinfo=UTC)
+        kept = [moment for moment in moments if name == "revenue" or moment >= first]
+        written = (str(moment.date()) if step == A_DAY else moment.isoformat() for moment in kept)
+        return {"data": [{"time": moment, name: 2} for moment in written]}
+
+    with Scripted(answer, opened=TODAY - 9 * A_DAY) as braze:
+        nights = braze.nights(hourly=True)
+        assert nights.run(NOW, "purchases").failures == []
+        daily, hourly = nights.rows("purchase_daily"), nights.rows("purchase_hourly")
+        assert sorted(row["date"] for row in daily if row["revenue"] == 2) == every_day(TODAY - 9 * A_DAY)
+        assert sorted(row["date"] for row in daily if "quantity" in row) == every_day(began)
+        assert len(hourly) == 10 * 24
+        assert min(row["hour"] for row in hourly if "quantity" in row) == sold
+
+
+def test_verify_reads_a_kpi_that_began_late_and_names_the_one_with_a_hole() -> None:
+    span, began, hole = Span(TODAY - 20 * A_DAY, TODAY - A_DAY), TODAY - 9 * A_DAY, TODAY - 5 * A_DAY
+    with Scripted(kpis(from_day(uninstalls=began)), opened=OPENED) as braze:
+        said = asyncio.run(reread(braze, span))
+        assert said
+        assert {row["date"] for row in said.rows["kpi_daily"]} == said.days == set(span.days())
+        assert sorted(row["date"] for row in said.rows["kpi_daily"] if "uninstalls" in row) == every_day(
+            began, span.last
+        )
+        braze.answer = kpis(lacking(hole))
+        with pytest.raises(BadAnswer) as raised:
+            asyncio.run(reread(braze, span))
+        assert raised.value.endpoint == endpoints.KPI_DAU
+
+
+async def reread(braze: Scripted, span: Span) -> Reread | None:
+    settings = resolve(api_key="key", endpoint=braze.url)
+    client = quick_client(settings)
+    try:
+        return await Rereading(settings, client, TODAY).series(KPIS_SERIES, entity_named({"app_id": ALL}), span)
+    finally:
+        await client.aclose()
