@@ -1,7 +1,7 @@
 """A workspace whose every answer a test scripts, for what the sandbox never does: real requests, made-up Braze."""
 
 from collections.abc import Callable, Mapping
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -54,3 +54,11 @@ def days_asked(query: Query) -> list[date]:
     """The days that a series request asks for, if the day of `ending_at` does not count."""
     end, length = date.fromisoformat(query["ending_at"][:10]), int(query["length"])
     return [end - timedelta(days=back) for back in range(length, 0, -1)]
+
+
+def moments(query: Query) -> list[str]:
+    """The times of the rows that a request asks for, by day or by hour."""
+    if query.get("unit") != "hour":
+        return [day.isoformat() for day in days_asked(query)]
+    end = datetime.fromisoformat(query["ending_at"])
+    return [(end - back * timedelta(hours=1)).isoformat() for back in range(int(query["length"]), 0, -1)]

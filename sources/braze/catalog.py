@@ -1,5 +1,7 @@
 """What a workspace holds: the kinds of entities that have a list and details, and the entities series are asked for."""
 
+import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -17,7 +19,8 @@ from sources.braze.windows import local_day
 class Entity:
     """Something a series is asked for.
 
-    `id` names it in cursors and failures, `parameters` in requests, `key` in rows. `begins` is the day of its first
+    `id` names it in cursors and failures, as words of which blanks are no part unless in quotes; `parameters` name it
+    in requests, `key` in rows. `begins` is the day of its first
     own activity (None: not known), `last_active` that of the latest, `edited` when it was last changed.
     """
 
@@ -30,9 +33,20 @@ class Entity:
 
 
 def entity_named(key: Mapping[str, str]) -> Entity:
-    """The entity that its key columns name; those that say `*` are left out of requests."""
-    named = {name: value for name, value in key.items() if value != ALL}
-    return Entity(" ".join(named.values()) or ALL, dict(key), named)
+    """The entity that its key columns name; those that say `*` for everything are left out of requests."""
+    named = {name: value for name, value in key.items() if value != ALL or name not in _WITH_TOTALS}
+    return Entity(" ".join(map(_word, named.values())) or ALL, dict(key), named)
+
+
+_WITH_TOTALS = frozenset({"app_id", "segment_id", "product"})
+"""Key columns in which `*` is the total of all; elsewhere it is a name like any other."""
+_PLAIN = re.compile(r'[^\s"]+')
+
+
+def _word(name: str) -> str:
+    """`name` as a word of an entity's id, in quotes where it would read as several, as none, or as the total."""
+    plain = _PLAIN.fullmatch(name) and name != ALL
+    return name if plain else json.dumps(name, ensure_ascii=False)
 
 
 @dataclass(frozen=True)

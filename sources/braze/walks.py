@@ -169,7 +169,7 @@ class Walks:
                 rows = [{"product": product, "synced_at": self._run.calendar.now} for product in page]
                 self._run.post("purchases", Parcel(plain={"products": rows}))
                 for product in page:
-                    if product in wanted or ALL in wanted:
+                    if product != ALL and (product in wanted or ALL in wanted):  # `*` is the total
                         tasks.create_task(self._purchase_series(product))
 
     async def _purchase_series(self, product: str) -> None:
