@@ -1,8 +1,9 @@
 """What fails costs itself: recorded, tried again, resolved; everything else is loaded."""
 
+import json
 import time
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,11 +14,16 @@ from sources.braze.extraction import Extraction
 from sources.braze.failures import OpenFailures
 from sources.braze.record import FAILURES_IN_A_ROW
 from sources.braze.settings import resolve
+from sources.braze.tables import TABLES
 from sources.braze_sandbox import Sandbox, WorkspaceOptions
-from tests.nights import SMALL, Nights, quick_client
+from tests.loopback import Reply
+from tests.nights import SMALL, Night, Nights, quick_client
+from tests.scripted import Query, Scripted, moments
 
 TODAY = date(2026, 3, 20)
 ONE_DAY = timedelta(days=1)
+NOON_UTC = datetime(2026, 3, 20, 12, tzinfo=UTC)
+REFUSED = Reply(400, {"message": "bad"})
 
 
 @pytest.fixture
@@ -298,3 +304,72 @@ def test_faults_on_15_percent_of_all_requests(seed: int) -> None:
         if first.failures:
             assert nights.night().failures == []
         assert nights.differences() == {}
+
+
+# Series by day and by hour
+
+
+def by_unit(*failing: str) -> Any:
+    """Answers of a workspace with one event, whose series by the units `failing` is refused."""
+
+    def answer(path: str, query: Query) -> Any:
+        if path == "events":
+            return {"events": [{"name": "signup"}]}
+        unit = query.get("unit", "day")
+        return REFUSED if unit in failing else {"data": [{"time": moment, "count": 1} for moment in moments(query)]}
+
+    return answer
+
+
+def asked_by(night: Night, unit: str) -> int:
+    return len([one for one in night.asked("/events/data_series") if one.params.get("unit", "day") == unit])
+
+
+@pytest.mark.parametrize(("failing", "other"), [("hour", "day"), ("day", "hour")])
+def test_a_series_by_day_neither_mends_nor_asks_for_what_failed_by_hour_nor_the_other_way(
+    failing: str, other: str
+) -> None:
+    with Scripted(by_unit(), opened=TODAY - 60 * ONE_DAY) as braze:
+        nights = braze.nights(hourly=True, lookback_days=3)
+        nights.run(NOON_UTC, "event_series")
+        usual = asked_by(nights.run(NOON_UTC, "event_series"), other)
+        braze.answer = by_unit(failing)
+        failures = 0
+        for ahead in range(1, 15):
+            night = nights.run(NOON_UTC + ahead * ONE_DAY, "event_series")
+            failures += len(night.failures)
+            assert (night.resolved, asked_by(night, other)) == ([], usual)
+        braze.answer = by_unit()
+        mended = nights.run(NOON_UTC + 15 * ONE_DAY, "event_series")
+        assert (mended.failures, len(mended.resolved)) == ([], failures)
+        assert len(nights.days("event_daily")) == 60 + 16
+        assert len(nights.rows("event_hourly")) == 24 * (60 + 16)
+
+
+def test_what_failed_by_day_and_by_hour_is_one_failure_that_both_mend() -> None:
+    with Scripted(by_unit("day", "hour"), opened=TODAY - 2 * ONE_DAY) as braze:
+        nights = braze.nights(hourly=True)
+        (failure,) = nights.run(NOON_UTC, "event_series").failures
+        assert set(failure.row()) == {column.name for column in TABLES["sync_failures"].columns}
+        braze.answer = by_unit("hour")
+        assert nights.run(NOON_UTC, "event_series").resolved == []
+        braze.answer = by_unit()
+        assert len(nights.run(NOON_UTC, "event_series").resolved) == 2
+
+
+def test_hours_that_are_not_asked_for_any_more_close_their_failures() -> None:
+    with Scripted(by_unit("hour"), opened=TODAY - 2 * ONE_DAY) as braze:
+        nights = braze.nights()
+        assert nights.run(NOON_UTC, "event_series", hourly=True).failures
+        assert len(nights.run(NOON_UTC, "event_series").resolved) == 1
+
+
+def test_failures_in_a_state_that_does_not_know_of_hours_are_of_days() -> None:
+    with Scripted(by_unit("day"), opened=TODAY - 2 * ONE_DAY) as braze:
+        nights = braze.nights()
+        nights.run(NOON_UTC, "event_series")
+        state = json.loads(nights.open)
+        del state["open"][0]["units"]
+        nights.open = json.dumps(state)
+        braze.answer = by_unit()
+        assert len(nights.run(NOON_UTC, "event_series").resolved) == 1

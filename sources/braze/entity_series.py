@@ -51,7 +51,7 @@ class EntitySeries:
             return
         cursor = self._cursor()
         left = [
-            *run.record.open_failures.days(spec.resource, entity.id),
+            *run.record.open_failures.days(spec.resource, entity.id, spec.unit),
             *run.calendar.older(entity, cursor, run.known.since.get(spec.resource)),
         ]
         if not left and rests(run.calendar, spec, entity, self._cursors):
@@ -91,7 +91,7 @@ class EntitySeries:
             for span in lacking:
                 holes.setdefault(span, part.endpoint)
         for span, endpoint in holes.items():
-            run.record.fail_absent(spec.resource, self._entity.id, span, endpoint)
+            run.record.fail_absent(spec.resource, self._entity.id, span, endpoint, spec.unit)
 
     def _name(self, part: Part) -> str:
         return self._spec.cursor(self._entity.id, part)
@@ -135,27 +135,27 @@ class EntitySeries:
         except BrazeError as error:
             needed = run.calendar.needed(entity, cursor)
             wanted = Span(max(span.first, min(needed.first, span.last)), span.last)
-            record.fail_entity(spec.resource, entity.id, wanted, error)
+            record.fail_entity(spec.resource, entity.id, wanted, error, spec.unit)
             return None
         record.went_well(spec.resource)
         lacking = self._record_absent(heard)
         if not lacking and len(self._parts()) == len(spec.parts):
-            record.mend(spec.resource, entity.id, span)
+            record.mend(spec.resource, entity.id, span, (spec.unit,))
         self._deliver(span, heard)
         return None if lacking else {one.part.endpoint: replace(one.series, rows={}) for one in heard}
 
     def _record_absent(self, heard: Sequence[Heard]) -> bool:
         """Record the days that answers lack, those that several lack once, and say whether there are any."""
-        run, resource, entity_id = self._run, self._spec.resource, self._entity.id
+        run, spec, entity_id = self._run, self._spec, self._entity.id
         lacking: dict[Span, Endpoint] = {}
         for one in heard:
             if one.absent:
                 lacking.setdefault(one.absent, one.part.endpoint)
         for absent, endpoint in lacking.items():
             if absent.last == run.calendar.yesterday:
-                run.record.standstills[resource, endpoint].note(absent, entity_id)
+                run.record.standstills[spec.resource, endpoint, spec.unit].note(absent, entity_id)
             else:
-                run.record.fail_absent(resource, entity_id, absent, endpoint)
+                run.record.fail_absent(spec.resource, entity_id, absent, endpoint, spec.unit)
         return bool(lacking)
 
     async def _complete_answers(self, span: Span) -> list[Heard]:
@@ -173,8 +173,8 @@ class EntitySeries:
     def _is_doubtful(self, heard: Heard, span: Span) -> bool:
         """Whether asking again may bring more."""
         if heard.absent:
-            standstill = self._run.record.standstills[self._spec.resource, heard.part.endpoint]
-            return not standstill.is_general(heard.absent)
+            spec, record = self._spec, self._run.record
+            return not record.standstills[spec.resource, heard.part.endpoint, spec.unit].is_general(heard.absent)
         if self._begun[heard.part.endpoint] or self._spec.gaps is not Gaps.NONE:
             return False
         begins_late = min(heard.series.days, default=span.first) > span.first

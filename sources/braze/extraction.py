@@ -152,8 +152,8 @@ class Extraction:
         if record.refused and not run.client.traffic.succeeded:
             # A 401 that no success contradicts means that the key or the host is wrong for everything.
             raise record.refused
-        for resource, endpoint in list(record.standstills):
-            record.fail_standstill(resource, endpoint)
+        for resource, endpoint, unit in list(record.standstills):
+            record.fail_standstill(resource, endpoint, unit)
         if not run.stopping:
             self._mend(walks)
 
@@ -163,6 +163,8 @@ class Extraction:
         failing = {(failure.resource, failure.entity_id) for failure in record.failures}
         for walk in walks:
             for resource in walk.resources:
+                if not self.run.settings.hourly:
+                    record.open_failures.forget_hours(resource)
                 if (resource, ALL) not in failing:
                     record.mend(resource, ALL)
                     if walk.complete:

@@ -4,7 +4,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import timedelta
 from http import HTTPStatus
 
 from sources.braze.endpoints import Endpoint
@@ -17,17 +17,16 @@ from sources.braze.errors import (
     PermissionDenied,
     Stopped,
 )
-from sources.braze.failures import Failure, OpenFailures
+from sources.braze.failures import ALWAYS, Failure, OpenFailures
 from sources.braze.model import ALL
 from sources.braze.planning import Calendar
 from sources.braze.standstill import Standstill
-from sources.braze.windows import Span
+from sources.braze.windows import Span, Unit
 
 FAILURES_IN_A_ROW = 20
 """Entities of one resource that may fail one after the other before the rest of it is left for the next run."""
 _LONG_ENOUGH = 2_000
 """Characters of a message to which nothing more is added."""
-_ALWAYS = Span(date.min, date.max)
 _OPTIONAL = frozenset({"cards", "card_series"})
 """Newer workspaces have no News Feed: that it is not there is no failure."""
 
@@ -54,7 +53,7 @@ class Record:
         self.progress: dict[str, Progress] = defaultdict(Progress)
         self.denied: set[Endpoint] = set()
         self.refused: InvalidKey | None = None
-        self.standstills: dict[tuple[str, Endpoint], Standstill] = defaultdict(Standstill)
+        self.standstills: dict[tuple[str, Endpoint, Unit], Standstill] = defaultdict(Standstill)
         self.asked: dict[str, set[str]] = defaultdict(set)
         self._run_id = run_id
         self._calendar = calendar
@@ -83,8 +82,8 @@ class Record:
         for resource in resources:
             self.fail(resource, ALL, None, error)
 
-    def fail(self, resource: str, entity_id: str, span: Span | None, error: BrazeError) -> None:
-        """Record that `entity_id` could not be loaded for the days of `span` (None: no days were asked for).
+    def fail(self, resource: str, entity_id: str, span: Span | None, error: BrazeError, unit: Unit = Unit.DAY) -> None:
+        """Record that `entity_id` could not be loaded by `unit` for the days of `span` (None: no days were asked for).
 
         What fails in several ways is one failure that names them all.
         """
@@ -99,6 +98,7 @@ class Record:
             status=error.status,
             message=str(error),
             failed_at=self._calendar.now + timedelta(seconds=time.monotonic() - self._began),
+            units=(unit,),
         )
         place = self._places.setdefault((resource, entity_id, days, failure.endpoint), len(self.failures))
         if place == len(self.failures):
@@ -106,27 +106,32 @@ class Record:
             self.failures.append(failure)
             return
         before = self.failures[place]
+        if unit not in before.units:
+            before = replace(before, units=(*before.units, unit))
         if failure.message not in before.message and len(before.message) < _LONG_ENOUGH:
-            self.failures[place] = replace(before, message=f"{before.message} {failure.message}")
+            before = replace(before, message=f"{before.message} {failure.message}")
+        self.failures[place] = before
 
-    def fail_absent(self, resource: str, entity_id: str, absent: Span, endpoint: Endpoint) -> None:
+    def fail_absent(
+        self, resource: str, entity_id: str, absent: Span, endpoint: Endpoint, unit: Unit = Unit.DAY
+    ) -> None:
         """Record that an answer lacks closed days, also when asked for again."""
         detail = f"the days {absent.first} to {absent.last} are missing in it, also when asked again"
-        self.fail(resource, entity_id, absent, BadAnswer(endpoint, entity_id, HTTPStatus.OK, detail))
+        self.fail(resource, entity_id, absent, BadAnswer(endpoint, entity_id, HTTPStatus.OK, detail), unit)
 
-    def fail_standstill(self, resource: str, endpoint: Endpoint) -> None:
+    def fail_standstill(self, resource: str, endpoint: Endpoint, unit: Unit) -> None:
         """Record what lacks its latest days: one failure for the resource if it is many entities, else one each."""
-        standstill = self.standstills[resource, endpoint]
+        standstill = self.standstills[resource, endpoint, unit]
         for absent, entity_ids in standstill.entities():
             if standstill.is_general(absent):
                 sentence = (
                     f"The figures of {len(entity_ids):,} entities end before {absent.first}: Braze has not come"
                     " further yet. The next run asks again."
                 )
-                self.fail(resource, ALL, absent, BrazeError(sentence, endpoint=endpoint, status=HTTPStatus.OK))
+                self.fail(resource, ALL, absent, BrazeError(sentence, endpoint=endpoint, status=HTTPStatus.OK), unit)
             else:
                 for entity_id in entity_ids:
-                    self.fail_absent(resource, entity_id, absent, endpoint)
+                    self.fail_absent(resource, entity_id, absent, endpoint, unit)
 
     def deny(self, resource: str, error: BrazeError) -> None:
         """Record that the key may not use an endpoint: it is not asked again in this run."""
@@ -138,7 +143,9 @@ class Record:
             self.denied.add(endpoint)
             self.fail(resource, ALL, None, error)
 
-    def fail_entity(self, resource: str, entity_id: str, span: Span | None, error: BrazeError) -> None:
+    def fail_entity(
+        self, resource: str, entity_id: str, span: Span | None, error: BrazeError, unit: Unit = Unit.DAY
+    ) -> None:
         """Record that `entity_id` failed; if too many did one after the other, once for the resource instead."""
         if error.status and error.status < HTTPStatus.TOO_MANY_REQUESTS:
             self._in_a_row[resource] = 0  # an answer about this one entity
@@ -146,7 +153,7 @@ class Record:
             return
         else:
             self._in_a_row[resource] += 1
-        self.fail(resource, entity_id, span, error)
+        self.fail(resource, entity_id, span, error, unit)
         if self.given_up(resource):
             sentence = (
                 f"{FAILURES_IN_A_ROW} requests for {resource} failed one after the other: the rest is left for the"
@@ -162,9 +169,9 @@ class Record:
         """Whether too many entities of `resource` failed one after the other."""
         return self._in_a_row[resource] >= FAILURES_IN_A_ROW
 
-    def mend(self, resource: str, entity_id: str, span: Span | None = None) -> None:
-        """Note that `span` (None: everything) of an entity that had failed earlier is loaded now."""
-        self.open_failures.loaded(resource, entity_id, span or _ALWAYS)
+    def mend(self, resource: str, entity_id: str, span: Span = ALWAYS, units: Iterable[Unit] = tuple(Unit)) -> None:
+        """Note that `span` of an entity that had failed earlier is loaded by `units` now."""
+        self.open_failures.loaded(resource, entity_id, span, units)
 
 
 def endpoint_of(error: BrazeError) -> Endpoint:
