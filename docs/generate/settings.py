@@ -24,7 +24,7 @@ WAREHOUSE = """
 |---|---|---|
 | DuckDB file | `DESTINATION__DUCKDB__CREDENTIALS` | `warehouse.duckdb` in the current folder |
 | Postgres URL | `DESTINATION__POSTGRES__CREDENTIALS` | not set |
-| DuckDB's limits | `DESTINATION__DUCKDB__CREDENTIALS__GLOBAL_CONFIG` | `{"memory_limit": "256MB"}`, four threads: [what it needs](../explanation/size.md) |
+| DuckDB's limits | `DESTINATION__DUCKDB__CREDENTIALS__GLOBAL_CONFIG` | [256 MB](../explanation/size.md), four threads |
 | dlt's working folder | `DLT_DATA_DIR` | `~/.dlt` |
 
 Destination and schema are options of the commands: `--destination`, `--dataset`. Other destinations take their
