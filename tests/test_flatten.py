@@ -113,7 +113,11 @@ def test_a_key_with_free_text_becomes_kind_number_and_title(key: str, expected: 
         "UPPER-CASE",
         "",
         "x" * 64,
-        "1st",
+        "1 st",
+        "42",
+        "7-day",
+        "7d" + "x" * 61,
+        "title\n",
     ],
 )
 def test_free_text_and_identifiers_are_no_columns(key: str) -> None:
@@ -127,6 +131,9 @@ def test_free_text_and_identifiers_are_no_columns(key: str) -> None:
         ("conversions12_by_send_time", "conversions12_by_send_time"),
         ("newCounter", "new_counter"),
         ("first_button_clicks", "first_button_clicks"),
+        ("1st", "_1st"),
+        ("7day_conversions", "_7day_conversions"),
+        ("30DayOpens", "_30_day_opens"),
     ],
 )
 def test_counters_are_columns(key: str, name: str) -> None:
@@ -310,6 +317,23 @@ def test_every_figure_of_a_canvas_is_in_its_table(
         for channel, variations in messages.items()
         for position, values in enumerate(variations)
     ]
+
+
+def test_what_stands_beside_the_totals_of_a_canvas_is_columns_if_it_has_no_parts() -> None:
+    beside = {
+        "unique_entries": 4,
+        "entries": 9,
+        "7day_entries": 3,
+        "canvas_id": "x",
+        "app_stats": {"a": {}},
+        "log": [1],
+    }
+    totals = {"total_stats": {"entries": 5}, "name": "Welcome", **beside}
+    expected = {**CANVAS_KEY, "entries": 5, "unique_entries": 4, "_7day_entries": 3}
+    rows = flatten.canvas_series({"data": {"stats": [day_row(0, **totals)]}}, CANVAS_KEY, SPAN).rows
+    assert rows["canvas_daily"] == [{**expected, "date": DAY}]
+    rows = flatten.canvas_summary({"data": totals}, CANVAS_KEY, SPAN).rows
+    assert rows["canvas_summary"] == [{**expected, "start_date": SPAN.first, "end_date": SPAN.last}]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ Row = dict[str, Any]
 Rows = dict[str, list[Row]]
 
 _CLICK_KEY = re.compile(r"^([a-z][a-z_]*?)_(\d+)(?:_(.*))?_clicks?$", re.DOTALL)
-_COLUMN_NAME = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
+_COLUMN_NAME = re.compile(r"(?=.{1,63}$)(?:[a-z]|_\d[0-9_]*[a-z])[a-z0-9_]*")
 _IDENTIFIER = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}|[0-9a-f]{16}|\d{5}")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NO_FIGURES = frozenset({"position", "number"})
@@ -40,9 +40,13 @@ class Series:
 
 @lru_cache(maxsize=10_000)
 def column_name(key: str) -> str | None:
-    """The column that holds field `key`, or None where `key` carries free text or an identifier and must be a row."""
-    name = _CAMEL.sub("_", key).lower() if key.isidentifier() and key.isascii() else key
-    return name if _COLUMN_NAME.match(name) and not _IDENTIFIER.search(name) else None
+    """The column that holds field `key`, or None where `key` carries free text or an identifier and must be a row.
+
+    A name that begins with a digit gets a `_` before it, as dlt names it.
+    """
+    name = _CAMEL.sub("_", key).lower() if f"_{key}".isidentifier() and key.isascii() else key
+    name = f"_{name}" if name[:1].isdigit() else name
+    return name if _COLUMN_NAME.fullmatch(name) and not _IDENTIFIER.search(name) else None
 
 
 @lru_cache(maxsize=10_000)
@@ -278,7 +282,7 @@ def _canvas_tables(suffix: str) -> tuple[str, ...]:
 
 def _canvas_statistics(suffix: str, source: Answer, key: Row, active: "_Activity") -> Rows:
     total_table, variant_table, step_table, message_table, click_table = _canvas_tables(suffix)
-    total = {**_scalars(source.get("total_stats") or {}), **key}
+    total = {**_beside_totals(source), **_scalars(source.get("total_stats") or {}), **key}
     day = key.get("date", key.get("end_date"))
     active.see(day, total)
     rows: Rows = {total_table: [total], variant_table: [], step_table: [], message_table: [], click_table: []}
@@ -295,6 +299,12 @@ def _canvas_statistics(suffix: str, source: Answer, key: Row, active: "_Activity
         rows[message_table] += messages
         rows[click_table] += clicks
     return rows
+
+
+def _beside_totals(source: Answer) -> Row:
+    """The scalars beside `total_stats`: figures that Braze may add; the Canvas's name is in `canvases`."""
+    row = _scalars(source, frozenset({"time", "name"}))
+    return {name: value for name, value in row.items() if not isinstance(value, Mapping | list)}
 
 
 def _keyed(values: Any) -> Iterable[tuple[str, Answer]]:
