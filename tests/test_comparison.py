@@ -4,9 +4,11 @@ import json
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sources.braze.arrow import to_arrow
 from sources.braze.comparison import (
     Difference,
     Kind,
@@ -94,6 +96,27 @@ def test_a_value_too_odd_for_its_column_is_found_in_the_variant_column():
     assert list(compare(DAILY, [stored], typed(DAILY, [{**key, "conversions": "many"}]))) == []
     new = comparable({**key, "brand_new__v_text": "12"})
     assert list(compare(DAILY, [new], typed(DAILY, [{**key, "brand_new": 12}]))) == []
+
+
+@pytest.mark.parametrize("value", [1.5, 2**70, True, "NaN", [1], {"a": 1}])
+@pytest.mark.parametrize("name", ["conversions", "revenue", "brand_new"])
+def test_a_value_among_texts_in_a_variant_column_is_the_apis(name, value):
+    """What is loaded together shares a column: `1.5` is text there because another campaign said `many`."""
+    keys = [{"campaign_id": campaign, "date": DAY} for campaign in ("c", "d")]
+    rows = [{**keys[0], name: "many"}, {**keys[1], name: value}]
+    stored = to_arrow(DAILY, rows, {}).to_pylist()
+    assert list(compare(DAILY, [comparable(stored[1])], typed(DAILY, [rows[1]]))) == []
+    (difference,) = compare(DAILY, [comparable(stored[1])], typed(DAILY, [{**rows[1], name: 7}]))
+    assert difference.column == name
+
+
+def test_what_is_no_number_is_left_out_of_sums():
+    key = {"canvas_id": "v", "date": DAY}
+    odd = [{**key, "entries": 3, "conversions": "many", "revenue": float("nan")}]
+    total = {"entries": 4, "conversions": 1, "revenue": float("nan")}
+    assert [one.column for one in compare_sums(CANVAS, {}, odd, total)] == ["entries"]
+    steps, parts = [{**odd[0], "step_id": "s"}], [{**odd[0], "step_id": "s", "entries": 1}]
+    assert [one.column for one in compare_steps(TABLES["canvas_step_message_daily"], steps, parts)] == ["entries"]
 
 
 def test_empty_texts_are_absent_as_they_are_in_the_warehouse():

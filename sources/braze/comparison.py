@@ -12,6 +12,7 @@ from enum import StrEnum
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import pairwise
+from math import isnan
 from typing import Any, TypeVar
 
 import orjson
@@ -98,7 +99,7 @@ def compare(
 
 def compare_sums(table: Table, key: Row, rows: Sequence[Row], total: Row) -> list[Difference]:
     """What differs between the API's own `total` and the sums of daily rows, in the counters that add up over days."""
-    columns = [name for name in total if _ADDITIVE.match(name)]
+    columns = [name for name in total if _ADDITIVE.match(name) and _are_numbers(name, total, *rows)]
     tolerance = MONEY_TOLERANCE * max(1, len(rows))
     sums = {name: sum(row.get(name) or 0 for row in rows) for name in columns}
     return [
@@ -120,7 +121,8 @@ def compare_steps(messages: Table, steps: Iterable[Row], parts: Iterable[Row]) -
         by_step.setdefault(tuple(part[name] for name in step_key), []).append(part)
     for step in steps:
         own = by_step.get(tuple(step[name] for name in step_key), [])
-        reported = [name for name in step if _ADDITIVE.match(name) and own and all(name in part for part in own)]
+        additive = [name for name in step if _ADDITIVE.match(name) and _are_numbers(name, step, *own)]
+        reported = [name for name in additive if own and all(name in part for part in own)]
         for name in reported:
             total = sum(part[name] for part in own)
             if not _adds_up(messages, name, total, step[name], MONEY_TOLERANCE * len(own)):
@@ -163,11 +165,18 @@ def _same(table: Table, name: str, ours: Any, theirs: Any) -> bool:
     column = table.column(name)
     if ours is None or theirs is None:
         return ours is theirs
-    if column and column.type is Type.DOUBLE:
-        return _adds_up(table, name, ours, theirs, MONEY_TOLERANCE)
     if column and column.type is Type.JSON:
         return _parsed(theirs) in (ours, _parsed(ours))
+    if isinstance(ours, str) is not isinstance(theirs, str):
+        return _text(ours) == _text(theirs)  # a variant column of text takes what others were too odd for as well
+    if column and column.type is Type.DOUBLE:
+        return _adds_up(table, name, ours, theirs, MONEY_TOLERANCE)
     return bool(ours == theirs) or (column is None and _text(ours) == _text(theirs))
+
+
+def _are_numbers(name: str, *rows: Row) -> bool:
+    """Whether no row has a text, too odd for its column, under `name`."""
+    return all(isinstance(row.get(name, 0), int | float) for row in rows)
 
 
 def _adds_up(table: Table, name: str, ours: Any, theirs: Any, tolerance: float) -> bool:
@@ -175,7 +184,7 @@ def _adds_up(table: Table, name: str, ours: Any, theirs: Any, tolerance: float) 
     column = table.column(name)
     numbers = all(isinstance(value, int | float) for value in (ours, theirs))
     if numbers and column and column.type is Type.DOUBLE:
-        return bool(abs(ours - theirs) <= tolerance)
+        return bool(abs(ours - theirs) <= tolerance) or (isnan(ours) and isnan(theirs))
     return bool(ours == theirs)
 
 
@@ -188,5 +197,5 @@ def _parsed(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    """How a value of an undeclared column looks in a column of text, where it goes if another one does not hold it."""
+    """How a value looks in a column of text, where it goes if its own does not hold it."""
     return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
