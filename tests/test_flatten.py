@@ -449,6 +449,22 @@ def test_the_edges_of_a_step_are_its_paths_and_then_the_steps_no_path_names() ->
     ]
 
 
+def test_variants_and_steps_without_an_id_stay_apart_when_they_share_a_name() -> None:
+    variants = [
+        {"name": "A", "first_step_ids": ["s"]},
+        {"id": "i", "name": "A"},
+        {"name": "A", "first_step_ids": ["t"]},
+        {"first_step_ids": []},
+    ]
+    rows = flatten.canvas({"id": "v1"}, {"variants": variants, "steps": [{"name": "x"}, {"name": "x"}]})
+    assert [row["variant_id"] for row in rows["canvas_variants"]] == ["A", "i", "A 2", "3"]
+    assert [(row["variant_id"], row["step_id"]) for row in rows["canvas_variant_first_steps"]] == [
+        ("A", "s"),
+        ("A 2", "t"),
+    ]
+    assert [row["step_id"] for row in rows["canvas_steps"]] == ["x", "x 1"]
+
+
 def test_a_lone_first_step_and_a_list_of_them_are_the_same_rows() -> None:
     one = flatten.canvas({"id": "v1"}, {"variants": [{"id": "a", "first_step_id": "s"}]})
     many = flatten.canvas({"id": "v1"}, {"variants": [{"id": "a", "first_step_ids": ["s"]}]})

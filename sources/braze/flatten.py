@@ -141,15 +141,15 @@ def canvas(listed: Answer, details: Answer) -> Rows:
         "canvas_step_messages": [],
         "canvas_step_paths": [],
     }
-    for position, variant in enumerate(_listed(details.get("variants"))):
-        variant_key = {**key, "variant_id": variant.get("id") or variant.get("name") or str(position)}
+    for variant_id, variant in _identified(details.get("variants")):
+        variant_key = {**key, "variant_id": variant_id}
         rows["canvas_variants"].append({**_scalars(variant, frozenset({"id", "first_step_ids"})), **variant_key})
         first_steps = words(variant.get("first_step_ids") or variant.get("first_step_id"))
         rows["canvas_variant_first_steps"] += [
             {**variant_key, "step_id": step, "position": place} for place, step in enumerate(first_steps)
         ]
-    for position, step in enumerate(_listed(details.get("steps"))):
-        step_key = {**key, "step_id": step.get("id") or step.get("name") or str(position)}
+    for step_id, step in _identified(details.get("steps")):
+        step_key = {**key, "step_id": step_id}
         nested = frozenset({"id", "next_step_ids", "next_paths", "channels", "messages"})
         rows["canvas_steps"].append({**_scalars(step, nested), **step_key})
         rows["canvas_step_channels"] += _children(step_key, "channel", step.get("channels"))
@@ -159,6 +159,17 @@ def canvas(listed: Answer, details: Answer) -> Rows:
             for place, (name, target) in enumerate(_edges(step))
         ]
     return rows
+
+
+def _identified(values: Any) -> Iterator[tuple[str, Answer]]:
+    """The objects of a list, each with its id; without one by its name, and by its place where that is taken."""
+    seen = set()
+    for position, value in enumerate(_listed(values)):
+        name = str(value.get("id") or value.get("name") or position)
+        if not value.get("id") and name in seen:
+            name = f"{name} {position}"
+        seen.add(name)
+        yield name, value
 
 
 def _edges(step: Answer) -> Iterator[tuple[str | None, str | None]]:
