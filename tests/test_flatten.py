@@ -68,7 +68,7 @@ def column(name: str) -> str:
     )
 )
 def test_every_figure_of_every_message_is_in_a_column_or_a_click_row(messages: dict[str, Any]) -> None:
-    rows = flatten.message_series("campaign", {"data": [day_row(0, messages=messages)]}, KEY, SPAN).rows
+    rows = flatten.message_series("campaign", {"data": [day_row(0, messages=messages)]}, KEY, SPAN, BERLIN).rows
     stored = {(row["channel"], row["position"]): row for row in rows["campaign_message_daily"]}
     clicks = {
         (row["channel"], row["position"], row["kind"], row["number"], row["title"]): row["clicks"]
@@ -142,7 +142,7 @@ def test_counters_are_columns(key: str, name: str) -> None:
 
 def test_an_unknown_channel_is_rows_and_an_empty_one_is_none() -> None:
     messages = {"hologram": [{"beams": 3}], "sms": [], "email": None}
-    rows = flatten.message_series("campaign", {"data": [day_row(0, messages=messages)]}, KEY, SPAN).rows
+    rows = flatten.message_series("campaign", {"data": [day_row(0, messages=messages)]}, KEY, SPAN, BERLIN).rows
     assert rows["campaign_message_daily"] == [
         {"campaign_id": "c1", "date": DAY, "channel": "hologram", "position": 0, "beams": 3}
     ]
@@ -151,7 +151,7 @@ def test_an_unknown_channel_is_rows_and_an_empty_one_is_none() -> None:
 def test_figures_cannot_overwrite_the_keys_of_their_row() -> None:
     figures = {"channel": None, "position": 9, "date": "x", "campaign_id": "", "sent": 1}
     source = day_row(0, campaign_id="other", date=None, messages={"email": [figures]})
-    rows = flatten.message_series("campaign", {"data": [source]}, KEY, SPAN).rows
+    rows = flatten.message_series("campaign", {"data": [source]}, KEY, SPAN, BERLIN).rows
     assert rows["campaign_daily"] == [{"campaign_id": "c1", "date": DAY}]
     assert rows["campaign_message_daily"] == [
         {"campaign_id": "c1", "date": DAY, "channel": "email", "position": 0, "sent": 1}
@@ -161,7 +161,7 @@ def test_figures_cannot_overwrite_the_keys_of_their_row() -> None:
 def test_control_groups_and_missing_variation_ids_keep_their_place() -> None:
     variations = [{"variation_name": "A", "sent": 5}, {"variation_name": "Control", "enrolled": 2}]
     source = day_row(0, messages={"trigger_in_app_message": variations})
-    rows = flatten.message_series("campaign", {"data": [source]}, KEY, SPAN).rows
+    rows = flatten.message_series("campaign", {"data": [source]}, KEY, SPAN, BERLIN).rows
     assert [(row["position"], row["variation_name"]) for row in rows["campaign_message_daily"]] == [
         (0, "A"),
         (1, "Control"),
@@ -176,7 +176,7 @@ def test_days_outside_the_span_are_left_out_and_each_day_counts_once_in_any_orde
     offsets: list[int], data: st.DataObject
 ) -> None:
     sources = data.draw(st.permutations([day_row(offset, sent=offset + 3) for offset in offsets]))
-    series = flatten.message_series("campaign", {"data": sources}, KEY, SPAN)
+    series = flatten.message_series("campaign", {"data": sources}, KEY, SPAN, BERLIN)
     wanted = {DAY + timedelta(days=offset) for offset in offsets if 0 <= offset <= 9}
     assert series.days == wanted
     assert sorted(row["date"] for row in series.rows["campaign_daily"]) == sorted(wanted)
@@ -187,14 +187,14 @@ def test_days_outside_the_span_are_left_out_and_each_day_counts_once_in_any_orde
 def test_the_last_active_day_is_the_last_with_a_figure_above_zero(figures: list[tuple[int, int]]) -> None:
     by_day = dict(figures)
     sources = [day_row(offset, messages={"email": [{"opens": count}]}) for offset, count in by_day.items()]
-    series = flatten.message_series("campaign", {"data": sources}, KEY, SPAN)
+    series = flatten.message_series("campaign", {"data": sources}, KEY, SPAN, BERLIN)
     active = [DAY + timedelta(days=offset) for offset, count in by_day.items() if count]
     assert series.last_active == max(active, default=None)
 
 
 @given(st.dictionaries(COUNTER_NAMES, NUMBERS, max_size=8))
 def test_a_plain_series_keeps_every_counter(figures: dict[str, Any]) -> None:
-    rows = flatten.flat_series("kpi_daily", {"data": [day_row(0, **figures)]}, {"app_id": "*"}, SPAN).rows
+    rows = flatten.flat_series("kpi_daily", {"data": [day_row(0, **figures)]}, {"app_id": "*"}, SPAN, BERLIN).rows
     assert rows == {
         "kpi_daily": [{column(name): value for name, value in figures.items()} | {"app_id": "*", "date": DAY}]
     }
@@ -205,7 +205,9 @@ def test_a_row_of_several_series_lacks_only_those_that_had_not_begun(offsets: li
     names, key = ("mau", "dau", "new_users"), {"app_id": "*"}
     pieces = [
         Piece(
-            flatten.flat_series("kpi_daily", {"data": [day_row(day, **{name: day}) for day in days]}, key, SPAN),
+            flatten.flat_series(
+                "kpi_daily", {"data": [day_row(day, **{name: day}) for day in days]}, key, SPAN, BERLIN
+            ),
             DAY + timedelta(days=until),
         )
         for name, days in zip(names, offsets, strict=False)
@@ -228,7 +230,7 @@ def test_of_two_spellings_of_one_column_that_of_the_column_counts_and_the_other_
     values = {"uniqueOpens": 9, "unique_opens": 1}
     statistics = {key: values[key] for key in keys}
     answer = {"data": [{"time": "2026-03-01", "messages": {"email": [statistics]}}]}
-    rows = flatten.message_series("campaign", answer, {"campaign_id": "c"}, SPAN).rows
+    rows = flatten.message_series("campaign", answer, {"campaign_id": "c"}, SPAN, BERLIN).rows
     assert [row["unique_opens"] for row in rows["campaign_message_daily"]] == [1]
     (click,) = rows["campaign_message_click_daily"]
     assert (click["kind"], click["title"], click["clicks"]) == ("other", "uniqueOpens", 9)
@@ -277,6 +279,33 @@ def test_timestamps_are_read_as_braze_writes_them(written: str, meant: datetime)
     assert flatten.instant(written, BERLIN) == meant
 
 
+@pytest.mark.parametrize(
+    ("written", "zone", "day"),
+    [
+        ("2026-03-02", "Pacific/Apia", "2026-03-02"),
+        ("2026-03-01T11:00:00Z", "Pacific/Apia", "2026-03-02"),
+        ("2026-03-01 11:00:00.000 UTC", "Pacific/Apia", "2026-03-02"),
+        ("2026-03-01T12:00:00+01:00", "Pacific/Apia", "2026-03-02"),
+        ("2026-03-02T08:00:00Z", "America/Los_Angeles", "2026-03-02"),
+        ("2026-04-23T22:00:00+00:00", "Africa/Cairo", "2026-04-24"),  # its clocks skip that midnight
+        ("2026-03-02T00:00:00Z", "Pacific/Apia", "2026-03-02"),
+        ("2026-03-02T00:00:00+00:00", "America/Los_Angeles", "2026-03-02"),
+        ("2026-03-02T00:00:00", "Pacific/Apia", "2026-03-02"),
+        ("2026-03-02T11:30:00Z", "Pacific/Apia", "2026-03-02"),
+        ("2026-03-02T11:00:00", "Pacific/Apia", "2026-03-02"),
+    ],
+)
+def test_the_day_of_a_row_is_the_date_it_names_or_that_begins_at_its_instant(written: str, zone: str, day: str) -> None:
+    span, place = Span(DAY - timedelta(days=1), DAY + timedelta(days=60)), ZoneInfo(zone)
+    row = {"time": written, "total_stats": {}, "messages": {}}
+    for series in (
+        flatten.flat_series("kpi_daily", {"data": [row]}, {"app_id": "*"}, span, place),
+        flatten.message_series("campaign", {"data": [row]}, KEY, span, place),
+        flatten.canvas_series({"data": {"stats": [row]}}, CANVAS_KEY, span, place),
+    ):
+        assert series.days == {date.fromisoformat(day)}
+
+
 # Canvases
 
 STATISTICS = st.dictionaries(COUNTER_NAMES, NUMBERS, max_size=5)
@@ -298,7 +327,7 @@ def test_every_figure_of_a_canvas_is_in_its_table(
 ) -> None:
     step_stats = {step: {**figures, "messages": messages} for step, (figures, messages) in steps.items()}
     source = day_row(0, total_stats=total, variant_stats=variants, step_stats=step_stats)
-    rows = flatten.canvas_series({"data": {"stats": [source]}}, CANVAS_KEY, SPAN).rows
+    rows = flatten.canvas_series({"data": {"stats": [source]}}, CANVAS_KEY, SPAN, BERLIN).rows
     key = {**CANVAS_KEY, "date": DAY}
 
     def figures(values: dict[str, Any]) -> dict[str, Any]:
@@ -330,7 +359,7 @@ def test_what_stands_beside_the_totals_of_a_canvas_is_columns_if_it_has_no_parts
     }
     totals = {"total_stats": {"entries": 5}, "name": "Welcome", **beside}
     expected = {**CANVAS_KEY, "entries": 5, "unique_entries": 4, "_7day_entries": 3}
-    rows = flatten.canvas_series({"data": {"stats": [day_row(0, **totals)]}}, CANVAS_KEY, SPAN).rows
+    rows = flatten.canvas_series({"data": {"stats": [day_row(0, **totals)]}}, CANVAS_KEY, SPAN, BERLIN).rows
     assert rows["canvas_daily"] == [{**expected, "date": DAY}]
     rows = flatten.canvas_summary({"data": totals}, CANVAS_KEY, SPAN).rows
     assert rows["canvas_summary"] == [{**expected, "start_date": SPAN.first, "end_date": SPAN.last}]
@@ -341,7 +370,7 @@ def test_what_stands_beside_the_totals_of_a_canvas_is_columns_if_it_has_no_parts
 )
 def test_a_canvas_without_breakdowns_has_its_totals(breakdowns: dict[str, Any]) -> None:
     source = day_row(0, total_stats={"entries": 4}, **breakdowns)
-    rows = flatten.canvas_series({"data": {"stats": [source]}}, CANVAS_KEY, SPAN).rows
+    rows = flatten.canvas_series({"data": {"stats": [source]}}, CANVAS_KEY, SPAN, BERLIN).rows
     assert {name: len(table_rows) for name, table_rows in rows.items() if table_rows} == {"canvas_daily": 1}
 
 
@@ -401,8 +430,8 @@ MESSAGE_JUNK = st.dictionaries(st.sampled_from(["email", "sms", ""]), JUNK | st.
 @example({"email": {"sent": 1}})
 def test_no_shape_of_messages_makes_a_series_raise(messages: Any) -> None:
     step = {"messages": messages}
-    campaign = flatten.message_series("campaign", {"data": [day_row(0, messages=messages)]}, KEY, SPAN)
-    canvas = flatten.canvas_series({"data": {"stats": [day_row(0, step_stats={"s": step})]}}, CANVAS_KEY, SPAN)
+    campaign = flatten.message_series("campaign", {"data": [day_row(0, messages=messages)]}, KEY, SPAN, BERLIN)
+    canvas = flatten.canvas_series({"data": {"stats": [day_row(0, step_stats={"s": step})]}}, CANVAS_KEY, SPAN, BERLIN)
     assert campaign.days == canvas.days == {DAY}
     for name, table_rows in {**campaign.rows, **canvas.rows}.items():
         for row in table_rows:

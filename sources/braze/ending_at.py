@@ -52,4 +52,5 @@ class EndingDay:
         except (PermissionDenied, InvalidKey):
             return False  # the recorded behaviour
         with documented_shape(CANVAS_DATA_SERIES, canvas_id):
-            return today in flatten.canvas_series(answer, {"canvas_id": canvas_id}, Span(today, today)).days
+            key = {"canvas_id": canvas_id}
+            return today in flatten.canvas_series(answer, key, Span(today, today), self._zone).days

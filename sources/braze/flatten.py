@@ -14,7 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from sources.braze.columns import MESSAGE_BODIES
-from sources.braze.windows import Span
+from sources.braze.windows import Span, midnight
 
 Answer = Mapping[str, Any]
 Row = dict[str, Any]
@@ -23,6 +23,8 @@ Rows = dict[str, list[Row]]
 _CLICK_KEY = re.compile(r"^([a-z][a-z_]*?)_(\d+)(?:_(.*))?_clicks?$", re.DOTALL)
 _COLUMN_NAME = re.compile(r"(?=.{1,63}$)(?:[a-z]|_\d[0-9_]*[a-z])[a-z0-9_]*")
 _IDENTIFIER = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}|[0-9a-f]{16}|\d{5}")
+_INSTANT = re.compile(r".{10}[T ](?!00:00).*(?:Z|UTC|[+-]\d\d:?\d\d)")
+"""A time of day with an offset. One that says midnight is of the date beside it, whatever the offset."""
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NO_FIGURES = frozenset({"position", "number"})
 _ENVELOPE = frozenset({"message", "errors"})
@@ -236,12 +238,12 @@ def event(listed: Answer) -> Rows:
 # Series
 
 
-def message_series(table: str, answer: Answer, key: Row, span: Span) -> Series:
+def message_series(table: str, answer: Answer, key: Row, span: Span, zone: tzinfo) -> Series:
     """`campaigns/data_series` or `sends/data_series` → `{table}_daily` and its message and click tables."""
     days: dict[date, tuple[Row, list[Row], list[Row]]] = {}
     active = _Activity()
     for source in answer.get("data") or ():
-        day = _day(source)
+        day = _day(source, zone)
         if day not in span:
             continue
         day_key = {**key, "date": day}
@@ -262,12 +264,12 @@ def message_series(table: str, answer: Answer, key: Row, span: Span) -> Series:
     return Series(rows, set(days), active.last)
 
 
-def canvas_series(answer: Answer, key: Row, span: Span) -> Series:
+def canvas_series(answer: Answer, key: Row, span: Span, zone: tzinfo) -> Series:
     """`canvas/data_series` with all breakdowns → the four `canvas_…_daily` tables and step message clicks."""
     days: dict[date, Rows] = {}
     active = _Activity()
     for source in (answer.get("data") or {}).get("stats") or ():
-        day = _day(source)
+        day = _day(source, zone)
         if day in span:
             days[day] = _canvas_statistics("daily", source, {**key, "date": day}, active)
     return Series(_merged(_canvas_tables("daily"), days.values()), set(days), active.last)
@@ -358,12 +360,19 @@ def _listed(value: Any) -> list[Answer]:
     return [element for element in values if isinstance(element, Mapping)]
 
 
-def flat_series(table: str, answer: Answer, key: Row, span: Span, rename: Mapping[str, str] | None = None) -> Series:
+def flat_series(
+    table: str,
+    answer: Answer,
+    key: Row,
+    span: Span,
+    zone: tzinfo,
+    rename: Mapping[str, str] | None = None,
+) -> Series:
     """A series of plain counters (segments, KPIs, sessions, events, purchases, cards) by day → `table`."""
     rows: dict[date, Row] = {}
     active = _Activity()
     for source in answer.get("data") or ():
-        day = _day(source)
+        day = _day(source, zone)
         if day in span:
             rows[day] = {**_renamed(_scalars(source, frozenset({"time"})), rename), **key, "date": day}
             active.see(day, rows[day])
@@ -408,8 +417,15 @@ def _renamed(row: Row, rename: Mapping[str, str] | None) -> Row:
     return {rename.get(name, name): value for name, value in row.items()} if rename else row
 
 
-def _day(source: Answer) -> date:
-    return date.fromisoformat(source["time"][:10])
+def _day(source: Answer, zone: tzinfo) -> date:
+    """The day of a row: the date that it names or, if that is an instant, the one that begins then in `zone`."""
+    written = source["time"]
+    if _INSTANT.fullmatch(written):
+        moment = instant(written, zone)
+        day = moment.astimezone(zone).date()
+        if midnight(day, zone).astimezone(UTC) == moment:
+            return day
+    return date.fromisoformat(written[:10])
 
 
 def has_figures(row: Row) -> bool:

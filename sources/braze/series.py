@@ -113,7 +113,7 @@ class SeriesSpec:
 
 
 def _flat(table: str, **rename: str) -> Flatten:
-    return lambda answer, key, span, zone: flatten.flat_series(table, answer, key, span, rename)
+    return lambda answer, key, span, zone: flatten.flat_series(table, answer, key, span, zone, rename)
 
 
 def _hourly(table: str, **rename: str) -> Flatten:
@@ -121,7 +121,7 @@ def _hourly(table: str, **rename: str) -> Flatten:
 
 
 def _messages(table: str) -> Flatten:
-    return lambda answer, key, span, zone: flatten.message_series(table, answer, key, span)
+    return lambda answer, key, span, zone: flatten.message_series(table, answer, key, span, zone)
 
 
 BREAKDOWNS = {
@@ -141,7 +141,7 @@ CANVAS_SERIES = SeriesSpec(
     (
         Part(
             endpoints.CANVAS_DATA_SERIES,
-            lambda answer, key, span, zone: flatten.canvas_series(answer, key, span),
+            flatten.canvas_series,
             BREAKDOWNS,
         ),
     ),

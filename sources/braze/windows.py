@@ -7,7 +7,7 @@ more than its days: read either way, the answer contains them. That unit is the 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
@@ -39,7 +39,7 @@ class Span:
         return (self.first + timedelta(days=offset) for offset in range(len(self)))
 
 
-def midnight(day: date, zone: ZoneInfo) -> datetime:
+def midnight(day: date, zone: tzinfo) -> datetime:
     """The instant at which `day` begins in `zone`; where the clock skips midnight, the first instant after it."""
     return datetime.combine(day, time.min, tzinfo=zone)
 
