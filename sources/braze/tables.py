@@ -394,7 +394,7 @@ _WORKSPACE_TABLES = (
     _series(
         "kpi_daily",
         "kpis",
-        "Key figures: one row per app and day.",
+        "Key figures: one row per app and day. A figure is null on days before the first for which Braze has it.",
         (APP_ID, day()),
         (
             number("mau", "Unique users active in the 30 days up to this day."),
@@ -504,7 +504,10 @@ LEDGER_TABLES = (
         (
             _RUN_ID,
             text("resource", "Resource that failed."),
-            text("entity_id", "Campaign, Canvas, segment, … that failed; `*` for the whole resource."),
+            text(
+                "entity_id",
+                "Campaign, Canvas, segment, … that failed; `*` for the whole resource. Names with blanks are quoted.",
+            ),
             day("start_date", "First day that was asked for; the day of the run if no days were asked for."),
             day("end_date", "Last day that was asked for."),
             text("endpoint", "Endpoint that was asked."),
