@@ -19,9 +19,9 @@ from sources.braze.windows import local_day
 class Entity:
     """Something a series is asked for.
 
-    `id` names it in cursors and failures, as words of which blanks are no part unless in quotes; `parameters` name it
-    in requests, `key` in rows. `begins` is the day of its first
-    own activity (None: not known), `last_active` that of the latest, `edited` when it was last changed.
+    `id` names it in cursors and failures, as words, in quotes those with a blank; `parameters` name it in requests,
+    `key` in rows. `begins` is the day of its first own activity (None: not known), `last_active` that of the latest,
+    `edited` when it was last changed.
     """
 
     id: str
