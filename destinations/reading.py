@@ -45,14 +45,14 @@ class Dataset:
             names = list(cursor.columns_schema)
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
-    def first_column(self, sql: str) -> Iterator[str]:
-        """Return the values of the first column that `sql` selects, as text, without the nulls; read in chunks.
+    def first_column(self, sql: str) -> Iterator[str | None]:
+        """Return the values of the first column that `sql` selects, as text; read in chunks.
 
         Raises DestinationUnavailable if a table that is asked for was never loaded.
         """
         with self._result(sql) as cursor:
             while rows := cursor.fetchmany(_ROWS_AT_A_TIME):
-                yield from (str(row[0]) for row in rows if row[0] is not None)
+                yield from (None if row[0] is None else str(row[0]) for row in rows)
 
     def table_names(self) -> list[str]:
         """List the tables of the dataset, dlt's own left out, in alphabetical order; empty before the first load."""

@@ -38,8 +38,9 @@ def run_export(
 ) -> ExitCode:
     """Load the profiles asked for, as `job` says where, and return the exit code.
 
-    Raises `ConfigurationError` if none are asked for, or the ids cannot be read.
+    Raises `ConfigurationError` if none are asked for, a segment has no id, or the ids cannot be read.
     """
+    _check_segments(segments)
     sources: list[Iterator[str]] = []
     if external_ids:
         sources.append(_kept_aside(_lines(external_ids)))
@@ -58,6 +59,11 @@ def run_export(
     return run(replace(job, audiences=audiences, external_ids=chain.from_iterable(sources) if sources else None))
 
 
+def _check_segments(segments: tuple[str, ...]) -> None:
+    if not all(segment.strip() for segment in segments):
+        raise ConfigurationError("--segment is empty: give it a segment's id. Is a variable of your shell not set?")
+
+
 def _lines(file: TextIO) -> Iterator[str]:
     try:
         for line in file:
@@ -67,18 +73,18 @@ def _lines(file: TextIO) -> Iterator[str]:
 
 
 def _queried(url: str, sql: str) -> Iterator[str]:
-    """The first column of `sql` at a SQLAlchemy `url`."""
+    """The first column of `sql` at a SQLAlchemy `url`, nulls as empty lines: a row's number tells which it is."""
     with UserQuery(url, sql, "--external-ids-url", "--external-ids-query").result() as result:
         for row in result.yield_per(_ROWS_AT_A_TIME):
-            if row[0] is not None:
-                yield str(row[0])
+            yield "" if row[0] is None else str(row[0])
 
 
 def _from_warehouse(job: Job, sql: str) -> Iterator[str]:
-    """The first column of `sql` in the warehouse."""
+    """The first column of `sql` in the warehouse, as `_queried` gives it."""
     with connected(make_pipeline(job.pipeline, job.dataset, job.destination, read_only=True)) as dataset:
         try:
-            yield from dataset.first_column(sql)
+            for value in dataset.first_column(sql):
+                yield "" if value is None else value
         except (DatabaseException, SqlglotError) as error:
             raise ConfigurationError(f"--external-ids-query fails: {first_line(error)}. Correct the query.") from None
 
@@ -92,9 +98,10 @@ def _kept_aside(ids: Iterator[str]) -> Iterator[str]:
 
 
 def cancel_exports(segments: tuple[str, ...], destination: str, dataset: str) -> ExitCode:
-    """Cancel all running exports of the segments. Raises `ConfigurationError` if none is named."""
+    """Cancel all running exports of the segments. Raises `ConfigurationError` if none is named, or one has no id."""
     if not segments:
         raise ConfigurationError("--cancel needs the segments whose exports to cancel: --segment ID.")
+    _check_segments(segments)
     asyncio.run(_cancel(resolve(), segments, exports_folder(make_pipeline(PIPELINE, dataset, destination))))
     for segment in segments:
         click.echo(f"Cancelled the exports of {segment}.")

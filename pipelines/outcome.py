@@ -1,9 +1,10 @@
 """How commands end, and what a run did, as data: for the closing table, `sync_runs`, summaries, metrics, alerts."""
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from enum import IntEnum, StrEnum
 
 from sources.braze.failures import Failure
@@ -53,6 +54,11 @@ class Outcome:
     error: Exception | None = None
     zone: tzinfo = UTC
     plan: Sequence[Sequence[str]] | None = None
+    _began: float = field(default_factory=time.monotonic, repr=False)
+
+    def end(self) -> None:
+        """Note that the run ends now."""
+        self.finished_at = self.started_at + timedelta(seconds=time.monotonic() - self._began)
 
     @property
     def exit_code(self) -> ExitCode:

@@ -1,10 +1,8 @@
 """What a run leaves behind beside its tables, however it ends: a summary, metrics, an alert."""
 
 import logging
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 
 from pipelines.alerts import alert, webhook
@@ -24,12 +22,12 @@ def concluded(job: Job, plan: bool = False) -> Iterator[Outcome]:
     What cannot be published is logged and changes neither the outcome nor the error of the run. With `plan` there is
     only the summary.
     """
-    outcome, began = Outcome(job.command, job.now), time.monotonic()
+    outcome = Outcome(job.command, job.now)
     try:
         yield outcome
     except Exception as error:
         outcome.status, outcome.error = Status.FAILED, error
-        outcome.finished_at = job.now + timedelta(seconds=time.monotonic() - began)
+        outcome.end()
         raise
     finally:
         if outcome.finished_at or outcome.plan:  # not if a second Ctrl-C ended it at once

@@ -530,6 +530,20 @@ async def test_a_group_of_an_archive_that_cannot_be_read_costs_neither_later_one
 
 
 @in_a_loop
+async def test_a_file_that_ends_within_a_line_removes_nobody(tmp_path):
+    warehouse = Warehouse()
+    for cut in (True, False):
+        last = profile_lines(5, 10).rstrip()
+        async with Braze(archive(profile_lines(0, 5), last[:-1] if cut else last)) as braze:
+            await warehouse.load(braze, tmp_path, SEGMENT)
+        assert warehouse.ids("segment_members") == braze_ids(9 if cut else 10)
+        assert bool(warehouse.replaced) is not cut
+        if cut:
+            assert "archive/1.txt ends within a line." in warehouse.failures[0][1]
+    assert len(warehouse.failures) == 2, "the whole file is no failure"
+
+
+@in_a_loop
 async def test_what_is_no_export_at_all_empties_no_segment(tmp_path):
     warehouse = Warehouse()
     async with Braze(archive(profile_lines(0, 3))) as braze:

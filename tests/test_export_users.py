@@ -195,14 +195,16 @@ def test_external_ids_from_stdin_and_from_another_database(
     url = f"sqlite:///{workplace / 'crm.db'}"
     with sqlalchemy.create_engine(url).begin() as crm:
         crm.execute(sqlalchemy.text("CREATE TABLE people (id)"))
-        crm.execute(sqlalchemy.text("INSERT INTO people VALUES ('user-2'), (NULL), ('user-3')"))
+        crm.execute(sqlalchemy.text("INSERT INTO people VALUES ('user-2'), (NULL), ('user-3'), ('me?')"))
     with workspace(monkeypatch, users=20):
         query = ("--external-ids-query", "SELECT id FROM people", "--external-ids-url", url)
         result = braze_elt("export-users", "--external-ids", "-", *query, input="user-0\nuser-1\nwho?\n")
         assert result.exit_code == 0, result.output
-        assert "1 id is not known to Braze: line 3 of the input." in result.stdout
+        assert "2 ids are not known to Braze: lines 3, 7 of the input." in result.stdout
         assert "who?" not in result.output
         assert rows_of(duck, "users", "external_id") == [(f"user-{n}",) for n in range(4)]
+        result = braze_elt("export-users", "--external-ids-query", "VALUES (NULL), ('me?')")
+        assert "1 id is not known to Braze: line 2 of the input." in result.stdout
 
 
 def test_a_request_for_ids_that_fails_costs_its_ids(
@@ -297,6 +299,27 @@ def test_the_global_control_group_takes_nothing_from_the_segments(
         assert {row[0] for row in rows_of(duck, "segment_members", "braze_id")} == segment
         states = {row[0]: row[1] for row in rows_of(duck, "users", "braze_id", "push_subscribe")}
         assert {braze_id for braze_id, state in states.items() if state} == segment
+
+
+def test_single_attributes_are_missed_aloud_where_braze_sends_all_or_none(
+    duck: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting(monkeypatch, fields=["custom_attributes.loyaltyId", "custom_attributes.phone"])
+    says = (
+        "users/export/{} sends all custom attributes or none, so it is not asked for the 2 that `fields` names one by"
+        " one: name `custom_attributes` there to load all of them."
+    )
+    with workspace(monkeypatch, users=20) as sandbox:
+        everybody = segments(sandbox)[0]
+        result = braze_elt("export-users", "--external-ids", "-", "--global-control-group", input="user-0\n")
+        assert result.exit_code == 0, result.output
+        assert [line for line in result.stderr.splitlines() if "all custom attributes" in line] == [
+            says.format("ids"),
+            says.format("global_control_group"),
+        ]
+        assert duck.query("SELECT 1 FROM braze.user_custom_attributes") == []
+        assert "all custom attributes" not in export_segment(everybody).stderr
+        assert duck.query("SELECT 1 FROM braze.user_custom_attributes") != []
 
 
 def test_fields_that_nobody_knows_yet_arrive(duck: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -455,12 +478,15 @@ def test_an_export_that_runs_already_is_waited_for_or_cancelled(
         ).raise_for_status()
         with process("export-users", "--segment", everybody) as running:
             wait_for(lambda: asked(sandbox, "/users/export/segment", 429))
+            time.sleep(3)
             sandbox.set(export_delay=0.0)
             result = braze_elt(*cancel)
             assert result.exit_code == 0, result.output
             assert running.wait(30) == 0
             assert f"`braze-elt {' '.join(cancel)}` ends it" in running.stdout.read()
         assert in_warehouse(duck, everybody) == members(sandbox, everybody)
+        took = "SELECT epoch(finished_at) - epoch(started_at) > 3 FROM braze.sync_runs"
+        assert duck.query(took) == [(True,)], "waiting is a part of the run"
 
         # One's own, from another terminal.
         sandbox.set(export_delay=FOREVER)
@@ -489,6 +515,28 @@ def test_an_expired_export_is_requested_anew(duck: Warehouse, workplace: Path, m
         assert "has expired or failed" in result.stderr
         assert in_warehouse(duck, everybody) == members(sandbox, everybody)
         assert raw_files(workplace) == []
+
+
+@pytest.mark.parametrize("command", [("sync", "--select", "kpis"), ("export-users", "--external-ids", "-")], ids=str)
+def test_what_a_killed_export_left_goes_though_nobody_exports_a_segment_again(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    with workspace(monkeypatch, users=5, export_delay=FOREVER) as sandbox:
+        forgotten, nightly, loaded = segments(sandbox)
+        setting(monkeypatch, export_timeout_minutes=0.01)
+        for segment in (forgotten, nightly, loaded):
+            assert export_segment(segment).exit_code == 3
+        exports = workplace / "dlt/pipelines/braze.exports"
+        (exports / forgotten / "files/1").write_text("personal data")
+        state = exports / loaded / "job.json"
+        state.write_text(json.dumps(json.loads(state.read_text()) | {"complete": True}))
+        setting(monkeypatch, segments=[nightly])
+        for days, left in ((0.9, {forgotten, nightly, loaded}), (1.1, {nightly, loaded}), (31, {nightly})):
+            then = time.time() - days * 86400
+            for folder in exports.iterdir():
+                os.utime(folder, (then, then))
+            assert braze_elt(*command, input="user-0").exit_code == 0
+            assert {folder.name for folder in exports.iterdir()} == left
 
 
 # Failures
@@ -589,6 +637,8 @@ def test_wrong_settings_get_a_sentence_before_anything_is_written(
         (("--external-ids-query", "UPDATE x", "--external-ids-url", "sqlite://"), "--external-ids-query fails:"),
         (("--external-ids-query", "SELECT 1", "--external-ids-url", "nosuch://"),
          "--external-ids-url needs a driver that is not installed"),
+        (("--segment", ""), "--segment is empty: give it a segment's id."),
+        (("--cancel", "--segment", " "), "--segment is empty: give it a segment's id."),
         (("--external-ids", "latin-1.txt"), "latin-1.txt is not text in UTF-8: save it as such."),
     ],
     ids=str,

@@ -503,6 +503,7 @@ async def test_a_bucket_that_is_not_set_or_not_readable_gets_a_sentence(tmp_path
         "gs://b": r"braze-elt\[gcs\]",
         "az://b": r"\[azure\]",
         "xy://b": "xy",
+        "ftp://127.0.0.1:1/b": r"ftp://, whose storage cannot be opened \(ConnectionRefusedError\)",
     }.items():
         with pytest.raises(ConfigurationError, match=words):
             open_bucket(wrong)

@@ -100,6 +100,13 @@ class ExportFields:
         """Return the fields that are columns of `users` and that the endpoint cannot give."""
         return tuple(name for name in self.names if name in _NOT_AT[endpoint] and USERS.column(name))
 
+    def left_out(self, endpoint: Endpoint) -> tuple[str, ...]:
+        """Return the single custom attributes that the endpoint cannot send.
+
+        It could send all of them, but then what nobody chose would leave Braze, too.
+        """
+        return () if endpoint == USERS_EXPORT_SEGMENT else self.attributes
+
     def loaded(self, endpoint: Endpoint) -> tuple[str, ...]:
         """Return the top-level fields that the endpoint's profiles can have."""
         body = self.body(endpoint)

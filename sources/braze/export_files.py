@@ -245,7 +245,7 @@ class Bucket:
 def open_bucket(export_bucket: str) -> Bucket:
     """Open the setting `export_bucket`: s3://, gs://, az:// or any other fsspec URL.
 
-    Raises ConfigurationError where it is no such URL or its driver is not installed.
+    Raises ConfigurationError where it is no such URL, its driver is not installed, or cannot open it.
     """
     import fsspec
 
@@ -264,6 +264,11 @@ def open_bucket(export_bucket: str) -> Bucket:
         raise ConfigurationError(f"`export_bucket` is on {scheme}://, whose driver is not installed{cure}") from None
     except ValueError:
         raise ConfigurationError(f"`export_bucket` is on {scheme}://, which is not known.") from None
+    except Exception as error:  # some drivers connect at once
+        raise ConfigurationError(
+            f"`export_bucket` is on {scheme}://, whose storage cannot be opened ({type(error).__name__}): check the"
+            " address, and what its driver needs."
+        ) from None
     return Bucket(files, str(root).rstrip("/"), export_bucket)
 
 

@@ -36,6 +36,8 @@ from sources.braze.private_files import owner_only, private_folder
 
 ABANDONED_AFTER = 24 * 3600.0
 """Seconds after which a job that nobody went on with is removed: no URL lives that long."""
+FORGOTTEN_AFTER = 30 * ABANDONED_AFTER
+"""Seconds after which it is forgotten that an export into a bucket was loaded."""
 WORK = "work"
 """The folder beside those of exports for what DuckDB writes when memory is short."""
 _MEMBERS_AT_A_TIME = 100_000
@@ -443,14 +445,23 @@ def _read_state(folder: Path) -> _State | None:
 def remove_abandoned(jobs: Path, keep: Collection[Audience], now: float) -> None:
     """Remove the folders of exports that no run went on with for a day, other than those of `keep`.
 
-    So are those that a killed process was about to remove.
+    So are those that a killed process was about to remove. What is complete has no personal data, and tells late files:
+    it stays for a month.
     """
     kept = {_folder(jobs, audience) for audience in keep}
     for folder in jobs.glob("*") if jobs.is_dir() else ():
         if _REMOVED in folder.name:
             shutil.rmtree(folder, ignore_errors=True)
-        elif folder not in kept and now - folder.stat().st_mtime > ABANDONED_AFTER:
-            _discard(folder)
+        elif folder not in kept:
+            with suppress(FileNotFoundError):  # cancelled by another process
+                age = now - folder.stat().st_mtime
+                if age > FORGOTTEN_AFTER or (age > ABANDONED_AFTER and not _is_complete(folder)):
+                    _discard(folder)
+
+
+def _is_complete(folder: Path) -> bool:
+    state = _read_state(folder)
+    return bool(state and state.complete)
 
 
 def _folder(jobs: Path, audience: Audience) -> Path:

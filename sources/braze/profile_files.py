@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import lzma
 import struct
 import zipfile
@@ -42,7 +43,7 @@ def blocks(path: Path, skip: Collection[str] = ()) -> Iterator[tuple[str, pa.Lar
 
     An archive's members, plain or gzip, are read one after the other, whatever their names; a member is called
     `file/member`, and left out if it is in `skip`. Once one was read to its end without damage, None stands for lines.
-    Raises CorruptFileError, after what could be read before the damage.
+    Raises CorruptFileError, after what could be read before the damage; the cut last line of a file comes all the same.
     """
     with path.open("rb") as file:
         try:
@@ -68,7 +69,7 @@ def _blocks(file: IO[bytes], name: str, skip: Collection[str]) -> Iterator[tuple
 
 
 def _zip_blocks(file: IO[bytes], name: str, skip: Collection[str]) -> Iterator[tuple[str, pa.LargeBinaryArray | None]]:
-    damaged, too_long = [], []
+    damaged, sentences = [], []
     with _reading():
         archive = zipfile.ZipFile(file)
     with archive:
@@ -85,11 +86,11 @@ def _zip_blocks(file: IO[bytes], name: str, skip: Collection[str]) -> Iterator[t
             except _DamagedError:
                 damaged.append(part)
             except CorruptFileError as error:
-                too_long.append(str(error))
+                sentences.append(str(error))
     if damaged:
-        too_long.insert(0, f"Cut off or damaged: {', '.join(damaged)}.")
-    if too_long:
-        raise CorruptFileError(" ".join(too_long))
+        sentences.insert(0, f"Cut off or damaged: {', '.join(damaged)}.")
+    if sentences:
+        raise CorruptFileError(" ".join(sentences))
 
 
 def _unpacked(stream: zipfile.ZipExtFile) -> _Stream:
@@ -115,6 +116,19 @@ def _line_blocks(stream: _Stream, name: str) -> Iterator[tuple[str, pa.LargeBina
             raise CorruptFileError(f"{name} has a line of more than {_LONGEST_LINE >> 20} MB.")
     if rest:
         yield name, _lines(rest)
+        if _is_cut(rest):
+            raise CorruptFileError(f"{name} ends within a line.")
+
+
+def _is_cut(last_line: bytes) -> bool:
+    """Whether a file's last line, which no line end follows, is no whole JSON value."""
+    try:
+        json.loads(last_line.decode(errors="replace").strip() or "null")
+    except ValueError:
+        return True
+    except RecursionError:
+        return False  # deeper than Python reads, and DuckDB's to judge
+    return False
 
 
 def _read(stream: _Stream) -> bytes:

@@ -93,7 +93,7 @@ class Profiles:
         Whoever was looked up and is in an export too is as the export has it, which knows more fields.
         """
         self._remove_leftovers()
-        self._warn_of_nulls()
+        self._warn_of_fields()
         try:
             if self._request.external_ids is not None:
                 await self._by_id(self._request.external_ids)
@@ -103,23 +103,29 @@ class Profiles:
             shutil.rmtree(self._work, ignore_errors=True)
             shutil.rmtree(self._request.folder / IDS, ignore_errors=True)
 
-    def _warn_of_nulls(self) -> None:
-        """Say which columns of known profiles the run empties, since a profile is replaced as a whole."""
-        asked = {audience.endpoint for audience in self._request.audiences}
-        asked |= {USERS_EXPORT_IDS} if self._request.external_ids is not None else set()
-        for endpoint in asked - {USERS_EXPORT_SEGMENT}:
-            if lacking := self._settings.fields.lacking(endpoint):
-                logger.warning(
-                    "Braze's %s does not give %s: null for its profiles, but for those in a segment that the same run"
-                    " exports.",
-                    endpoint.path,
-                    ", ".join(lacking),
-                )
-
     def _remove_leftovers(self) -> None:
         """Remove what a killed run could not, and the lines that an earlier run put aside."""
         for folder in (self._work, self._request.folder / IDS, self._quarantine):
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _warn_of_fields(self) -> None:
+        """Say what the endpoints cannot give of `fields`."""
+        fields = self._settings.fields
+        lookups = () if self._request.external_ids is None else (USERS_EXPORT_IDS,)
+        for endpoint in dict.fromkeys((*lookups, *(audience.endpoint for audience in self._request.audiences))):
+            if lacking := fields.lacking(endpoint):
+                logger.warning(
+                    "%s does not give %s: null for its profiles, but for those in a segment that the same run exports.",
+                    endpoint.path,
+                    ", ".join(lacking),
+                )
+            if left_out := fields.left_out(endpoint):
+                logger.warning(
+                    "%s sends all custom attributes or none, so it is not asked for the %d that `fields` names one by"
+                    " one: name `custom_attributes` there to load all of them.",
+                    endpoint.path,
+                    len(left_out),
+                )
 
     async def _by_id(self, external_ids: Iterable[str]) -> None:
         folder, fields = self._request.folder / IDS, self._settings.fields
