@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TextIO, TypeVar
 
 import click
 
@@ -229,27 +229,27 @@ def backfill(start: date, end: date, plan: bool, **asked: Any) -> None:
 @click.option("--external-ids-query", metavar="SQL", help="A query whose first column holds external ids.")
 @click.option("--external-ids-url", metavar="URL", help="SQLAlchemy URL for the query; the default is the warehouse.")
 @click.option("--cancel", is_flag=True, help="Cancel the running exports of the segments instead.")
+@click.option("--select", type=click.Choice(["users"]), default="users", help="The resource that this command loads.")
 @_where
 @_log_format
 @_publishing
 def export_users(
     segments: tuple[str, ...],
+    global_control_group: bool,
+    external_ids: TextIO | None,
+    external_ids_query: str | None,
+    external_ids_url: str | None,
     cancel: bool,
-    destination: str,
-    dataset: str,
-    log_format: str,
-    summary: Path | None,
-    metrics: Path | None,
-    **source: Any,
+    **asked: Any,
 ) -> None:
     """Load profiles: of segments, of the global control group, or by external id."""
     from pipelines.export_users import cancel_exports, run_export
     from pipelines.job import Job
 
     if cancel:
-        sys.exit(cancel_exports(segments, destination, dataset))
-    job = Job("export-users", "users", destination, dataset, log_format, summary=summary, metrics=metrics)
-    sys.exit(run_export(job, segments, **source))
+        sys.exit(cancel_exports(segments, asked["destination"], asked["dataset"]))
+    job = Job("export-users", **asked)
+    sys.exit(run_export(job, segments, global_control_group, external_ids, external_ids_query, external_ids_url))
 
 
 @cli.command()

@@ -334,6 +334,16 @@ def test_fields_that_nobody_knows_yet_arrive(duck: Warehouse, monkeypatch: pytes
         assert rows == [("true", '[{"id":"g1"}]')]
 
 
+def test_users_may_be_selected_and_nothing_else(duck: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    with workspace(monkeypatch, users=30) as sandbox:
+        everybody = segments(sandbox)[0]
+        assert export_segment(everybody, None, "--select", "users").exit_code == 0
+        other = export_segment(everybody, None, "--select", "campaigns")
+        assert other.exit_code == 2
+        assert "'campaigns' is not 'users'" in other.output
+    assert len(rows_of(duck, "users", "braze_id")) == 30
+
+
 # Interruptions
 
 
