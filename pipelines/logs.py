@@ -6,8 +6,6 @@ import sys
 import click
 import orjson
 
-from pipelines.errors import first_line
-
 
 class JsonFormatter(logging.Formatter):
     """`{"time", "level", "logger", "message"}`, with the exception if there is one."""
@@ -36,6 +34,9 @@ class OneLine(logging.Filter):
         """Take the record over: dlt's own handlers do not see it."""
         words = record.getMessage().partition("\n")[0]
         if record.exc_info and record.exc_info[1]:
+            # Loggers outlive all modules: what they know at the end of the process DuckDB's library counts as leaked.
+            from pipelines.errors import first_line
+
             words += f": {first_line(record.exc_info[1])}"
         record.msg, record.args, record.exc_info, record.exc_text = words, None, None, None
         self._handler.handle(record)

@@ -162,6 +162,19 @@ def test_counts_and_sums_are_those_of_the_workspace(
         assert kept == []
 
 
+def test_a_run_with_a_bucket_ends_without_notices_of_libraries(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver's thread lives to the end of the process."""
+    setting(monkeypatch, export_bucket="https://bucket.invalid/of/braze")
+    with (
+        workspace(monkeypatch, users=5) as sandbox,
+        process("export-users", "--segment", segments(sandbox)[0]) as running,
+    ):
+        assert running.wait(60) == 0
+        assert "leaked" not in running.stdout.read()
+
+
 @pytest.mark.parametrize("warehouse", ["duckdb", "postgres"], indirect=True)
 def test_external_ids(warehouse: Warehouse, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     setting(monkeypatch, fields=EVERY_FIELD)
