@@ -15,14 +15,16 @@ NAMES = st.text(min_size=1, max_size=40)
 DAYS = st.dates(date(2020, 1, 1), date(2030, 1, 1))
 
 
-@given(st.dictionaries(NAMES, st.tuples(DAYS, st.booleans()), max_size=30))
-def test_cursors_come_back_from_the_state_as_they_were(entities: dict[str, tuple[date, bool]]) -> None:
+@given(st.dictionaries(NAMES, st.tuples(DAYS, st.booleans(), st.sampled_from([date.min, FIRST]) | DAYS), max_size=30))
+def test_cursors_come_back_from_the_state_as_they_were(entities: dict[str, tuple[date, bool, date]]) -> None:
     cursors = Cursors()
-    for name, (day, quiet) in entities.items():
-        cursors.start(name, day + ONE_DAY)
+    for name, (day, quiet, since) in entities.items():
+        cursors.start(name, day + ONE_DAY, since)
         cursors.mark_quiet(name, quiet)
     restored = Cursors.from_state(orjson.loads(orjson.dumps(cursors.to_state())))
-    assert {name: (restored.get(name), restored.is_quiet(name)) for name in entities} == entities
+    assert {
+        name: (restored.get(name), restored.is_quiet(name), restored.loaded_since(name)) for name in entities
+    } == entities
     assert restored.get("somebody else") is None or "somebody else" in entities
 
 
@@ -91,6 +93,6 @@ def test_the_state_of_twenty_thousand_entities_stays_below_200_kb() -> None:
     cursors = Cursors()
     for number in range(20_000):
         name = str(uuid4())
-        cursors.start(name, FIRST + timedelta(days=number % 40))
+        cursors.start(name, FIRST + timedelta(days=number % 40), since=date.min)
         cursors.mark_quiet(name, number % 3 > 0)
     assert len(orjson.dumps(cursors.to_state())) < 200_000

@@ -3,10 +3,12 @@
 A cursor is the last closed day up to which an entity's days have all come back from the API. Entities share their
 cursor's date, so the state holds a date once, with the hashes (48 bits) of the entities that have reached it: eight
 bytes of state an entity, whatever its name. An entity that is in no group has never been loaded.
+
+Nearly all entities of a resource are loaded since the same day, which the state holds once; only the others are listed.
 """
 
 from base64 import b64decode, b64encode
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -29,12 +31,14 @@ def entity_hash(entity: str) -> bytes:
 class Cursors:
     """Cursors by entity; `quiet` holds those whose figures have all been zero for longer than the lookback.
 
-    `ahead` are the spans that came back before an older one did: a cursor never steps over a gap. `first` is the
-    first day that ever came back, for the requests that make up rows together: before it a row may lack that part.
+    `since` is the day from which on an entity is loaded up to its cursor; it may have begun later. `ahead` are the
+    spans that came back before an older one did: a cursor never steps over a gap. `first` is the first day that ever
+    came back, for the requests that make up rows together: before it a row may lack that part.
     """
 
     through: dict[bytes, date] = field(default_factory=dict)
     quiet: set[bytes] = field(default_factory=set)
+    since: dict[bytes, date] = field(default_factory=dict)
     ahead: dict[bytes, list[Span]] = field(default_factory=lambda: defaultdict(list))
     first: dict[bytes, date] = field(default_factory=dict)
 
@@ -43,19 +47,36 @@ class Cursors:
         """Unpack what `to_state` packed; an empty mapping gives empty cursors."""
         quiet = _ungrouped(state.get("quiet", {}))
         through = _ungrouped(state.get("through", {})) | quiet
-        return cls(through, set(quiet), first=_ungrouped(state.get("first", {})))
+        usual = state.get("usually_since")
+        since = dict.fromkeys(through, date.fromisoformat(usual)) if usual else {}
+        since |= _ungrouped(state.get("since", {}))
+        return cls(through, set(quiet), since, first=_ungrouped(state.get("first", {})))
 
     def to_state(self) -> dict[str, Any]:
-        """A JSON-able dict, `{"through": {day: hashes}, "quiet": …, "first": …}`; the first two hold an entity once."""
+        """A JSON-able dict, `{"through": {day: hashes}, "quiet": …, "first": …}`; the first two hold an entity once.
+
+        Beside it `usually_since`, the day since which most of these are loaded, and `since`: {day: hashes} of the rest.
+        """
+        usual = self._usually_since()
         return {
             "through": _grouped({entity: day for entity, day in self.through.items() if entity not in self.quiet}),
             "quiet": _grouped({entity: day for entity, day in self.through.items() if entity in self.quiet}),
+            "since": _grouped({entity: day for entity, day in self.since.items() if day != usual}),
+            "usually_since": usual.isoformat() if usual else None,
             "first": _grouped(self.first),
         }
+
+    def _usually_since(self) -> date | None:
+        days = Counter(self.since.values())
+        return max(days, key=lambda day: (days[day], day), default=None)
 
     def get(self, entity: str) -> date | None:
         """The last day up to which `entity` is loaded, or None."""
         return self.through.get(entity_hash(entity))
+
+    def loaded_since(self, entity: str) -> date | None:
+        """The day from which on `entity` is loaded up to its cursor, or None."""
+        return self.since.get(entity_hash(entity))
 
     def first_day(self, entity: str) -> date | None:
         """The first day that ever came back of `entity`, or None if none did or nobody noted it."""
@@ -74,9 +95,19 @@ class Cursors:
         """Remember whether the figures of `entity` have stopped."""
         (self.quiet.add if quiet else self.quiet.discard)(entity_hash(entity))
 
-    def start(self, entity: str, first: date) -> None:
-        """Say that `entity` is loaded from `first` on, unless it is loaded further: its cursor waits before `first`."""
-        self.through.setdefault(entity_hash(entity), first - ONE_DAY)
+    def start(self, entity: str, first: date, since: date | None = None) -> None:
+        """Say that `entity` is loaded from `first` on, unless it is loaded further: its cursor waits before `first`.
+
+        `since` is the day since which that leaves nothing out (None: `first`); it is earlier if the entity began later.
+        """
+        key = entity_hash(entity)
+        if key not in self.through:
+            self.through[key] = first - ONE_DAY
+            self.since[key] = since or first
+
+    def extend(self, entity: str, since: date) -> None:
+        """Say that `entity` is now loaded from `since` on."""
+        self.since[entity_hash(entity)] = since
 
     def advance(self, entity: str, loaded: Span) -> None:
         """Move the cursor of `entity` to the end of `loaded` (closed days) if no day between them is missing."""

@@ -50,18 +50,16 @@ class EntitySeries:
         if not self._parts():
             return
         cursor = self._cursor()
-        left = [
-            *run.record.open_failures.days(spec.resource, entity.id, spec.unit),
-            *run.calendar.older(entity, cursor, run.known.since.get(spec.resource)),
-        ]
+        left = self._left(cursor)
         if not left and rests(run.calendar, spec, entity, self._cursors):
             return
         spans = run.calendar.requests(spec, entity, cursor, left)
         answered: dict[Span, Answers | None] = {}
         if len(spans) > 1 and self._has_new_part() and not run.dry:
             # A part that was never loaded may be denied still: the newest days tell, before all the others are asked.
-            answered[spans[-1]] = await self._request(spans[-1], cursor)
+            answered[spans[-1]] = await self._request(spans[-1], cursor, left)
             cursor = self._cursor()
+            left = self._left(cursor)
             spans = [span for span in run.calendar.requests(spec, entity, cursor, left) if span not in answered]
         parts = self._parts()
         run.record.progress[spec.resource].known += len(spans) * len(parts)
@@ -69,12 +67,26 @@ class EntitySeries:
             for part in parts:
                 run.series.plan(spec, part, spans)
             return
-        results = await asyncio.gather(*(self._request(span, cursor) for span in spans))
-        self._conclude(answered | dict(zip(spans, results, strict=True)))
+        since = self._since()
+        results = await asyncio.gather(*(self._request(span, cursor, left) for span in spans))
+        self._conclude(answered | dict(zip(spans, results, strict=True)), since)
 
-    def _conclude(self, answered: Mapping[Span, Answers | None]) -> None:
-        """Post what only all answers together say: whether the figures have stopped, and where they begin."""
+    def _left(self, cursor: date | None) -> list[Span]:
+        """The days before the lookback that are due all the same: those that failed, those that are wanted by now."""
+        failed = self._run.record.open_failures.days(self._spec.resource, self._entity.id, self._spec.unit)
+        return [*failed, *self._run.calendar.older(self._entity, cursor, self._since())]
+
+    def _conclude(self, answered: Mapping[Span, Answers | None], since: date | None) -> None:
+        """Post what only all answers together say: whether the figures have stopped, and where they begin.
+
+        And since when the entity, that was loaded from `since` on, is loaded by now.
+        """
         run, spec = self._run, self._spec
+        reach = run.calendar.reach(self._entity)
+        if since and since > reach:
+            extended = max(reach, _extended(since, answered))
+            if extended < since:
+                run.post(spec.resource, Parcel(extended=[(self._name(part), extended) for part in self._parts()]))
         if spec.dormant and answered and None not in answered.values():
             every = [series for answers in answered.values() if answers for series in answers.values()]
             latest = max((series.last_active for series in every if series.last_active), default=None)
@@ -107,6 +119,11 @@ class EntitySeries:
         known = self._part_cursors(self._parts())
         return None if None in known else min((day for day in known if day), default=None)
 
+    def _since(self) -> date | None:
+        """The day since which all parts that are not denied have been loaded, or None."""
+        known = (self._cursors.loaded_since(self._name(part)) for part in self._parts())
+        return max((day for day in known if day), default=None)
+
     def _has_new_part(self) -> bool:
         known = self._part_cursors(self._parts())
         return None in known and any(known)
@@ -118,8 +135,11 @@ class EntitySeries:
         cursor = self._cursors.get(self._name(part))
         return cursor if cursor and cursor >= self._run.calendar.floor(self._entity) else None
 
-    async def _request(self, span: Span, cursor: date | None) -> Answers | None:
-        """Ask for `span`, the entity being loaded up to `cursor`, and post what comes back; None if that is not all."""
+    async def _request(self, span: Span, cursor: date | None, left: Sequence[Span]) -> Answers | None:
+        """Ask for `span`, the entity being loaded up to `cursor` but for the days `left`, and post what comes back.
+
+        None if that is not all.
+        """
         run, spec, entity, record = self._run, self._spec, self._entity, self._run.record
         if run.stopping or record.given_up(spec.resource):
             return None
@@ -133,9 +153,8 @@ class EntitySeries:
         except Stopped:
             return None
         except BrazeError as error:
-            needed = run.calendar.needed(entity, cursor)
-            wanted = Span(max(span.first, min(needed.first, span.last)), span.last)
-            record.fail_entity(spec.resource, entity.id, wanted, error, spec.unit)
+            due = min(days.first for days in (run.calendar.needed(entity, cursor), *left) if days.last >= span.first)
+            record.fail_entity(spec.resource, entity.id, Span(max(span.first, due), span.last), error, spec.unit)
             return None
         record.went_well(spec.resource)
         lacking = self._record_absent(heard)
@@ -188,7 +207,7 @@ class EntitySeries:
         parcel = Parcel(plain=rows.rows, parents=self._parents(rows))
         for one in heard:
             name, days = self._name(one.part), one.series.days
-            parcel.started.append((name, calendar.floor(self._entity)))
+            parcel.started.append((name, calendar.floor(self._entity), calendar.reach(self._entity)))
             first = min(days, default=span.first) if spec.may_begin_late(self._entity.begins) else span.first
             if days and last >= first:
                 parcel.reached.append((name, Span(first, last)))
@@ -265,6 +284,19 @@ class EntitySeries:
         if series.last_active is None and self._cursor():
             return Series({})  # what was loaded has expired since, or nothing has happened yet
         return series
+
+
+def _extended(since: date, answered: Mapping[Span, Answers | None]) -> date:
+    """The day from which on an entity that was loaded from `since` on is loaded by now: `date.min` if nothing failed.
+
+    What was asked for is joined to `since` by the days between; what is older than one that failed does not count.
+    """
+    for span in sorted(answered, reverse=True):
+        if span.first < since:
+            if answered[span] is None:
+                return since
+            since = span.first
+    return date.min
 
 
 def _days(answers: Answers | None, part: Part) -> set[date] | None:

@@ -8,7 +8,7 @@ requests go on while a chunk is being loaded.
 import asyncio
 import threading
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime
+from datetime import datetime
 from uuid import uuid4
 
 from sources.braze.client import Client
@@ -21,7 +21,6 @@ from sources.braze.planning import Calendar
 from sources.braze.profile_tables import USERS_RESOURCE
 from sources.braze.record import Record
 from sources.braze.run import Run
-from sources.braze.series import specs
 from sources.braze.settings import Settings
 from sources.braze.users import Delivery, ProfileRequest, Profiles
 from sources.braze.walks import Walk, Walks
@@ -109,20 +108,6 @@ class Extraction:
         """Wait until nothing is in flight any more."""
         if self._thread:
             self._thread.join()
-
-    def loaded_since(self, resource: str) -> date | None:
-        """The day since which every series of `resource` is loaded once what was taken is; None if it has none.
-
-        A run that has not finished, or in which the resource failed as a whole, does not reach further back.
-        """
-        run, all_specs = self.run, specs(resource, hourly=True)
-        before = run.known.since.get(resource)
-        whole = not any(failure.resource == resource and failure.entity_id == ALL for failure in self.failures)
-        if not all_specs or run.calendar.only or run.stopping or not (self.finished and whole):
-            return before
-        detailed = all_specs[0].of in run.known.detailed
-        reached = run.calendar.start_date or (date.min if detailed else run.calendar.beginning)
-        return min(before or reached, reached)
 
     # What happens in the loop
 

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date
 
 import pyarrow as pa
 
@@ -19,14 +18,12 @@ class Known:
     """What the warehouse is known to have.
 
     `types` of discovered columns by table, the tables that are `filled`, the catalogs that are `detailed` (more is
-    known of their entities than the list tells), `since` which day the series of a resource are loaded, and what there
-    is of `exports`.
+    known of their entities than the list tells), and what there is of `exports`.
     """
 
     types: dict[str, dict[str, Type]] = field(default_factory=lambda: defaultdict(dict))
     filled: set[str] = field(default_factory=set)
     detailed: set[str] = field(default_factory=set)
-    since: dict[str, date] = field(default_factory=dict)
     exports: LoadedExports = field(default_factory=LoadedExports)
 
 

@@ -31,10 +31,11 @@ class Parcel:
     plain: Rows = field(default_factory=dict)
     parents: list[Row] = field(default_factory=list)
     shapes: dict[str, Table] = field(default_factory=dict)
-    started: list[tuple[str, date]] = field(default_factory=list)
+    started: list[tuple[str, date, date]] = field(default_factory=list)
     reached: list[tuple[str, Span]] = field(default_factory=list)
     first: list[tuple[str, date]] = field(default_factory=list)
     quiet: list[tuple[str, bool]] = field(default_factory=list)
+    extended: list[tuple[str, date]] = field(default_factory=list)
     export: tuple[str, str] | None = None
     on_commit: Callable[[], None] | None = None
     more: bool = False
@@ -48,6 +49,7 @@ class Parcel:
         self.reached += later.reached
         self.first += later.first
         self.quiet += later.quiet
+        self.extended += later.extended
         return True
 
     def gather(self, later: "Parcel") -> None:
@@ -58,15 +60,17 @@ class Parcel:
 
     def move(self, cursors: Cursors) -> bool:
         """Move the cursors of the resource by what came back, and say whether it says anything of them."""
-        for entity, first in self.started:
-            cursors.start(entity, first)
+        for entity, first, since in self.started:
+            cursors.start(entity, first, since)
         for entity, span in self.reached:
             cursors.advance(entity, span)
         for entity, day in self.first:
             cursors.came(entity, day)
         for entity, quiet in self.quiet:
             cursors.mark_quiet(entity, quiet)
-        return bool(self.reached or self.first or self.quiet)
+        for entity, since in self.extended:
+            cursors.extend(entity, since)
+        return bool(self.reached or self.first or self.quiet or self.extended)
 
     def pack(self, known: Known) -> None:
         """Turn plain rows into Arrow tables."""

@@ -51,6 +51,10 @@ class Calendar:
         begins = entity.begins or self.beginning
         return max(begins, self.start_date) if self.start_date else begins
 
+    def reach(self, entity: Entity) -> date:
+        """The day since which nothing of `entity` is left out once it is loaded from its floor on."""
+        return self.beginning if entity.begins is None else self.start_date or date.min
+
     def older(self, entity: Entity, cursor: date | None, since: date | None) -> list[Span]:
         """The days before `since`, from which on the entity is loaded up to `cursor`, that are wanted by now.
 

@@ -1,7 +1,6 @@
 """What is kept between runs in the state of dlt's resources: cursors, open failures, and what else is loaded."""
 
 from collections.abc import Mapping, MutableMapping
-from datetime import date
 from typing import Any
 
 from sources.braze.cursors import Cursors
@@ -14,6 +13,7 @@ NIGHTLY = "cursors"
 ZONE = "time_zone"
 DETAILED = "detailed"
 SINCE = "since"
+"""Where earlier releases kept one day since which all entities of a resource were loaded."""
 EXPORTS = "exports"
 _ENDED = "ended"
 
@@ -27,7 +27,10 @@ def cursors_from_state(state: Any, extraction: Extraction) -> dict[str, Cursors]
     kept, zone = section(extraction), extraction.run.settings.zone.key
     today = extraction.run.calendar.today.isoformat()
     return {
-        name: Cursors.from_state({"first": resource_state.get(NIGHTLY, {}).get("first", {}), **cursors})
+        name: Cursors.from_state(
+            {"first": resource_state.get(NIGHTLY, {}).get("first", {}), "usually_since": resource_state.get(SINCE)}
+            | cursors
+        )
         for name, resource_state in state.get("resources", {}).items()
         if resource_state.get(ZONE, zone) == zone
         and (cursors := resource_state.get(kept, {})).get(_ENDED, today) == today
@@ -45,12 +48,10 @@ def end_backfill(extraction: Extraction, kept: MutableMapping[str, Any]) -> None
 
 
 def learn(extraction: Extraction, state: Any) -> None:
-    """Tell `extraction` what the warehouse has: details of catalogs, series since which day, exports how far."""
+    """Tell `extraction` what the warehouse has: details of catalogs, exports how far."""
     for name, kept in state.get("resources", {}).items():
         if kept.get(DETAILED):
             extraction.run.known.detailed.add(name)
-        if since := kept.get(SINCE):
-            extraction.run.known.since[name] = date.fromisoformat(since)
         if exports := kept.get(EXPORTS):
             latest = {audience: LoadedExport(**loaded) for audience, loaded in exports["latest"].items()}
             extraction.run.known.exports = LoadedExports(exports["warehouse"], latest)
@@ -60,9 +61,6 @@ def keep(extraction: Extraction, resource: str, kept: MutableMapping[str, Any]) 
     """Note in the state `kept` of a resource what `learn` is to find there."""
     if resource in extraction.run.known.detailed:
         kept[DETAILED] = True
-    since = extraction.loaded_since(resource)
-    if since is not None:
-        kept[SINCE] = since.isoformat()
 
 
 def keep_exports(extraction: Extraction, groups: Mapping[tuple[str, str], int], kept: MutableMapping[str, Any]) -> None:
