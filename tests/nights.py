@@ -26,8 +26,8 @@ from sources.braze.resource_state import (
     end_backfill,
     failures_from_state,
     keep,
+    keep_cursors,
     learn,
-    section,
 )
 from sources.braze.settings import Settings, resolve
 from sources.braze.tables import TABLES
@@ -120,9 +120,7 @@ class Nights:
         extraction.start(names, cursors, failures)
         killed = self._take(extraction, names, requests)
         for name in names if not dry else ():
-            state.setdefault(name, {})[section(extraction)] = extraction.run.cursors.setdefault(
-                name, Cursors()
-            ).to_state()
+            keep_cursors(extraction, extraction.run.cursors.setdefault(name, Cursors()), state.setdefault(name, {}))
             keep(extraction, name, state[name])
         if only and not (killed or dry):
             for name in names:

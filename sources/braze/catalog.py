@@ -21,7 +21,7 @@ class Entity:
 
     `id` names it in cursors and failures, as words, in quotes those with a blank; `parameters` name it in requests,
     `key` in rows. `begins` is the day of its first own activity (None: not known), `last_active` that of the latest,
-    `edited` when it was last changed.
+    `edited` when it was last changed. `asked_from` is the day to ask from, where that is another one.
     """
 
     id: str
@@ -30,6 +30,7 @@ class Entity:
     begins: date | None = None
     last_active: date | None = None
     edited: datetime | None = None
+    asked_from: date | None = None
 
 
 def entity_named(key: Mapping[str, str]) -> Entity:

@@ -31,9 +31,10 @@ def entity_hash(entity: str) -> bytes:
 class Cursors:
     """Cursors by entity; `quiet` holds those whose figures have all been zero for longer than the lookback.
 
-    `since` is the day from which on an entity is loaded up to its cursor; it may have begun later. `ahead` are the
-    spans that came back before an older one did: a cursor never steps over a gap. `first` is the first day that ever
-    came back, for the requests that make up rows together: before it a row may lack that part.
+    `since` is the day from which on an entity is loaded up to its cursor; it may have begun later. Without a cursor it
+    was loaded by the days of another time zone. `ahead` are the spans that came back before an older one did: a cursor
+    never steps over a gap. `first` is the first day that ever came back, for the requests that make up rows together:
+    before it a row may lack that part.
     """
 
     through: dict[bytes, date] = field(default_factory=dict)
@@ -61,13 +62,13 @@ class Cursors:
         return {
             "through": _grouped({entity: day for entity, day in self.through.items() if entity not in self.quiet}),
             "quiet": _grouped({entity: day for entity, day in self.through.items() if entity in self.quiet}),
-            "since": _grouped({entity: day for entity, day in self.since.items() if day != usual}),
+            "since": _grouped({e: day for e, day in self.since.items() if day != usual or e not in self.through}),
             "usually_since": usual.isoformat() if usual else None,
             "first": _grouped(self.first),
         }
 
     def _usually_since(self) -> date | None:
-        days = Counter(self.since.values())
+        days = Counter(day for entity, day in self.since.items() if entity in self.through)
         return max(days, key=lambda day: (days[day], day), default=None)
 
     def get(self, entity: str) -> date | None:
@@ -86,6 +87,14 @@ class Cursors:
         """Note that `day` of `entity` came back: it has begun by then."""
         key = entity_hash(entity)
         self.first[key] = min(day, self.first.get(key, day))
+
+    def outdated_since(self, entity: str) -> date | None:
+        """The day from which on `entity` is loaded by the days of another time zone; None if it is not."""
+        return None if self.get(entity) else self.loaded_since(entity)
+
+    def outdated(self) -> "Cursors":
+        """What is left of these cursors once days are those of another time zone."""
+        return Cursors(since=dict(self.since))
 
     def is_quiet(self, entity: str) -> bool:
         """Whether all figures of `entity` were zero for longer than the lookback when it was last asked."""

@@ -50,6 +50,7 @@ class EntitySeries:
         if not self._parts():
             return
         cursor = self._cursor()
+        self._entity = entity = self._placed(cursor)
         left = self._left(cursor)
         if not left and rests(run.calendar, spec, entity, self._cursors):
             return
@@ -70,6 +71,12 @@ class EntitySeries:
         since = self._since()
         results = await asyncio.gather(*(self._request(span, cursor, left) for span in spans))
         self._conclude(answered | dict(zip(spans, results, strict=True)), since)
+
+    def _placed(self, cursor: date | None) -> Entity:
+        """The entity, which is loaded up to `cursor`, with the day from which to ask it."""
+        names = list(map(self._name, self._parts()))
+        outdated = min((day for name in names if (day := self._cursors.outdated_since(name))), default=None)
+        return replace(self._entity, asked_from=self._run.calendar.asked_from(self._entity, cursor, outdated))
 
     def _left(self, cursor: date | None) -> list[Span]:
         """The days before the lookback that are due all the same: those that failed, those that are wanted by now."""
@@ -180,7 +187,7 @@ class EntitySeries:
     async def _complete_answers(self, span: Span) -> list[Heard]:
         """The answers for `span`, those that lack closed days asked for again once, and the days still missing then.
 
-        Days before the first one of an entity are not missing; but where no gap at all is usual, an answer that begins
+        Days before an entity begins are not missing; but where no gap at all is usual, an answer that begins
         late is not taken for the entity's beginning before it has come twice.
         """
         heard = await self._answers(self._parts() or self._spec.parts, span)
@@ -238,7 +245,8 @@ class EntitySeries:
     def _heard(self, part: Part, series: Series, span: Span) -> Heard:
         may_begin_late = self._spec.may_begin_late(self._entity.begins)
         yesterday, begun = self._run.calendar.yesterday, self._begun[part.endpoint]
-        return Heard(part, series, self._spec.absent(span, series, yesterday, begun, may_begin_late))
+        due = Span(max(span.first, self._entity.begins or span.first), span.last)
+        return Heard(part, series, self._spec.absent(due, series, yesterday, begun, may_begin_late))
 
     def _rows(self, heard: Sequence[Heard]) -> Series:
         """The rows of all answers for the same days."""

@@ -46,14 +46,31 @@ class Calendar:
 
     def floor(self, entity: Entity) -> date:
         """The earliest day worth asking `entity` for: its own first activity, not before `start_date`."""
+        first = entity.asked_from or entity.begins
         if self.only:
-            return max(self.only.first, entity.begins or self.only.first)
-        begins = entity.begins or self.beginning
-        return max(begins, self.start_date) if self.start_date else begins
+            return max(self.only.first, first or self.only.first)
+        first = first or self.beginning
+        return max(first, self.start_date) if self.start_date else first
 
     def reach(self, entity: Entity) -> date:
         """The day since which nothing of `entity` is left out once it is loaded from its floor on."""
-        return self.beginning if entity.begins is None else self.start_date or date.min
+        whole = entity.begins and (entity.asked_from or entity.begins) <= entity.begins
+        return (self.start_date or date.min) if whole else self.floor(entity)
+
+    def asked_from(self, entity: Entity, cursor: date | None, outdated_since: date | None) -> date | None:
+        """The day to ask `entity` from that is loaded up to `cursor`, or `outdated_since` a day of another time zone.
+
+        No day after the cursor is left out. What began by the days of a zone further west may have begun a day earlier:
+        that day is asked for as well, or its figures would stay beside those of the days that they belong to now.
+        """
+        if self.only:
+            return entity.begins
+        first = entity.begins or self.beginning
+        if cursor:
+            return min(first, cursor + ONE_DAY)
+        if outdated_since:
+            return first - ONE_DAY if entity.begins else min(first, outdated_since)
+        return first
 
     def older(self, entity: Entity, cursor: date | None, since: date | None) -> list[Span]:
         """The days before `since`, from which on the entity is loaded up to `cursor`, that are wanted by now.

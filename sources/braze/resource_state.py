@@ -24,17 +24,34 @@ def cursors_from_state(state: Any, extraction: Extraction) -> dict[str, Cursors]
     In another time zone days are other days: after the setting has changed everything is loaded anew. Where series
     begin is the same for both.
     """
-    kept, zone = section(extraction), extraction.run.settings.zone.key
-    today = extraction.run.calendar.today.isoformat()
-    return {
-        name: Cursors.from_state(
-            {"first": resource_state.get(NIGHTLY, {}).get("first", {}), "usually_since": resource_state.get(SINCE)}
-            | cursors
-        )
-        for name, resource_state in state.get("resources", {}).items()
-        if resource_state.get(ZONE, zone) == zone
-        and (cursors := resource_state.get(kept, {})).get(_ENDED, today) == today
-    }
+    return {name: _cursors(extraction, kept) for name, kept in state.get("resources", {}).items()}
+
+
+def _cursors(extraction: Extraction, kept: Mapping[str, Any]) -> Cursors:
+    if _is_of_another_zone(extraction, kept):
+        return Cursors() if extraction.run.calendar.only else _unpacked(kept, NIGHTLY).outdated()
+    today, name = extraction.run.calendar.today.isoformat(), section(extraction)
+    return _unpacked(kept, name) if kept.get(name, {}).get(_ENDED, today) == today else Cursors()
+
+
+def _unpacked(kept: Mapping[str, Any], name: str) -> Cursors:
+    first = kept.get(NIGHTLY, {}).get("first", {})
+    return Cursors.from_state({"usually_since": kept.get(SINCE), "first": first, **kept.get(name, {})})
+
+
+def _is_of_another_zone(extraction: Extraction, kept: Mapping[str, Any]) -> bool:
+    zone = extraction.run.settings.zone.key
+    return bool(kept.get(ZONE, zone) != zone)
+
+
+def keep_cursors(extraction: Extraction, cursors: Cursors, kept: MutableMapping[str, Any]) -> None:
+    """Note in the state `kept` of a resource how far this run has come, and forget cursors of another time zone."""
+    if _is_of_another_zone(extraction, kept):
+        outdated = _unpacked(kept, NIGHTLY).outdated()
+        kept.clear()
+        kept[NIGHTLY] = outdated.to_state()
+    kept[section(extraction)] = cursors.to_state()
+    kept[ZONE] = extraction.run.settings.zone.key
 
 
 def end_backfill(extraction: Extraction, kept: MutableMapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from sources.braze.extraction import Extraction
 from sources.braze.hints import stamped, with_table
 from sources.braze.model import TOMBSTONE, Table
 from sources.braze.parcels import PACKED_ROWS, Parcel
-from sources.braze.resource_state import ZONE, keep, keep_exports, section
+from sources.braze.resource_state import keep, keep_cursors, keep_exports
 from sources.braze.tables import TABLES
 
 BATCH_ROWS = 50_000
@@ -66,11 +66,7 @@ class Writer:
         yield from self._write()
         state = dlt.current.resource_state()
         if self._moved:
-            zone = self._extraction.run.settings.zone.key
-            if state.get(ZONE, zone) != zone:
-                state.clear()  # what other runs have loaded was loaded by other days
-            state[section(self._extraction)] = self._cursors.to_state()
-            state[ZONE] = zone
+            keep_cursors(self._extraction, self._cursors, state)
         if self._groups:
             keep_exports(self._extraction, self._groups, state)
             self._groups.clear()
