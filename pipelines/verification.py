@@ -171,10 +171,13 @@ class Verification:
                 self.report.add(difference)
 
     def _compare_beginning(self, catalog: Catalog, spec: SeriesSpec, entry: Answer, details: Answer) -> None:
-        """An entity without any row: a difference if its figures begin before the newest day of the others."""
+        """An entity without any row: a difference if its figures begin before the newest day of the others.
+
+        One that was never active has none to begin with.
+        """
         entity = catalog.entity(entry, details, self._calendar.zone)
         extents = self._held.extents(spec).values()
-        if entity is None or spec.summary or not extents:
+        if entity is None or entity.never_active or spec.summary or not extents:
             return
         yesterday = self._calendar.yesterday
         newest = min(max(self._held.day(extent.last) for extent in extents), yesterday)

@@ -1,13 +1,18 @@
 """Entities at rest are not asked every night, and never while their numbers move."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from sources.braze.windows import Span
 from sources.braze_sandbox import Sandbox, WorkspaceOptions
 from sources.braze_sandbox.numbers import TAIL
+from tests.loopback import Reply
 from tests.nights import Night, Nights
+from tests.scripted import Query, Scripted, days_asked, page
 
 TODAY = date(2026, 3, 20)
 ONE_DAY = timedelta(days=1)
@@ -137,3 +142,147 @@ def test_a_standing_api_puts_nobody_to_rest(sandbox: Sandbox) -> None:
     sandbox.set(frozen_on=TODAY)
     for day in range(2, 11):
         assert asked(nights.night(TODAY + timedelta(days=day), select=SELECT), "campaign", entity)
+
+
+# What was never sent
+
+
+NIGHT = datetime(2026, 3, 20, 3, 30, tzinfo=UTC)
+OPENED = date(2023, 9, 1)
+MADE = "2024-07-01T12:00:00Z"
+RESOURCES = {"campaign": "campaign_series", "canvas": "canvas_series"}
+ITEMS = {"campaign": "campaigns", "canvas": "canvases"}
+ACTIVITY = {"campaign": ("first_sent", "last_sent"), "canvas": ("first_entry", "last_entry")}
+
+
+class Unsent:
+    """A workspace of seven entities of a `kind` that were made long ago; `details` are what is said of each of them.
+
+    `active_since` is the first day with figures, `denied` what the key may not read.
+    """
+
+    def __init__(self, kind: str, **details: Any) -> None:
+        self.kind = kind
+        self.path = SERIES[kind].removeprefix("/")
+        self.details = {"created_at": MADE, "updated_at": MADE, "draft": False, **details}
+        self.active_since = date.max
+        self.denied: set[str] = set()
+
+    def send(self, on: date) -> None:
+        """Send for the first time, every day from this one on."""
+        self.active_since = on
+        moment = f"{on.isoformat()}T09:00:00Z"
+        self.details |= dict.fromkeys(ACTIVITY[self.kind], moment)
+
+    def answer(self, path: str, query: Query) -> Any:
+        if path in self.denied:
+            return Reply(403, {"message": "Access Denied"})
+        if path.endswith("/list"):
+            names = [{"id": f"e{n}", "name": "n", "tags": []} for n in range(7)]
+            return page(ITEMS[self.kind], names, query)
+        if path.endswith("/details"):
+            return self.details
+        figures = {day: int(day >= self.active_since) for day in days_asked(query)}
+        if self.kind == "campaign":
+            return {"data": [{"time": day.isoformat(), "conversions": n} for day, n in figures.items()]}
+        return {"data": {"stats": [{"time": d.isoformat(), "total_stats": {"entries": n}} for d, n in figures.items()]}}
+
+    def series_requests(self, night: Night) -> Counter[str]:
+        """How often each entity's series was asked for."""
+        return Counter(request.params[f"{self.kind}_id"] for request in night.asked(f"/{self.path}"))
+
+    def days(self, nights: Nights) -> set[tuple[date, ...]]:
+        """The days that are loaded, of each entity."""
+        return {tuple(nights.days(TABLES[self.kind], **{f"{self.kind}_id": f"e{n}"})) for n in range(7)}
+
+    def active_days(self, nights: Nights) -> set[date]:
+        """The days with figures that are loaded."""
+        column = "conversions" if self.kind == "campaign" else "entries"
+        return {row["date"] for row in nights.rows(TABLES[self.kind]) if row.get(column)}
+
+
+def without_gaps(days: Iterable[date]) -> bool:
+    loaded = list(days)
+    return loaded == list(Span(loaded[0], loaded[-1]).days())
+
+
+KINDS = pytest.mark.parametrize("kind", ["campaign", "canvas"])
+
+
+@KINDS
+@pytest.mark.parametrize("said", [{}, {"archived": True}, "null", "placeholder"])
+def test_what_was_never_sent_costs_one_request_and_rests(kind: str, said: Any) -> None:
+    nothing = {"null": None, "placeholder": "0001-01-01T00:00:00Z"}
+    details = said if isinstance(said, dict) else dict.fromkeys(ACTIVITY[kind], nothing[said])
+    workspace = Unsent(kind, **details)
+    with Scripted(workspace.answer, opened=OPENED) as braze:
+        nights = braze.nights()
+        everybody = {f"e{n}" for n in range(7)}
+        assert workspace.series_requests(nights.run(NIGHT, RESOURCES[kind])) == Counter(everybody)
+        for week in (0, 7):
+            asked: Counter[str] = Counter()
+            for ahead in range(1, 8):
+                asked += workspace.series_requests(nights.run(NIGHT + (week + ahead) * ONE_DAY, RESOURCES[kind]))
+            assert asked == Counter(everybody)
+        assert all(map(without_gaps, workspace.days(nights)))
+
+
+@KINDS
+@pytest.mark.parametrize("pause", [1, 5, 40])
+def test_what_is_sent_for_the_first_time_is_loaded_from_that_day_on(kind: str, pause: int) -> None:
+    """However many nights there was no run, and whoever rested."""
+    workspace = Unsent(kind)
+    with Scripted(workspace.answer, opened=OPENED) as braze:
+        nights = braze.nights()
+        for ahead in range(6):
+            nights.run(NIGHT + ahead * ONE_DAY, RESOURCES[kind])
+        again = NIGHT + (5 + pause) * ONE_DAY
+        workspace.send(again.date() - ONE_DAY * (pause // 2))
+        for ahead in range(3):
+            now = again + ahead * ONE_DAY
+            assert nights.run(now, RESOURCES[kind]).failures == []
+            assert workspace.active_days(nights) == set(Span(workspace.active_since, now.date()).days())
+            assert all(map(without_gaps, workspace.days(nights)))
+        usual = workspace.series_requests(nights.run(again + 3 * ONE_DAY, RESOURCES[kind]))
+        assert max(usual.values()) <= (1 if kind == "campaign" else 3)
+
+
+@KINDS
+def test_figures_of_what_is_said_to_have_sent_nothing_are_loaded_from_when_it_was_made(kind: str) -> None:
+    workspace = Unsent(kind)
+    workspace.active_since = date(2025, 1, 1)
+    with Scripted(workspace.answer, opened=OPENED) as braze:
+        nights = braze.nights()
+        nights.run(NIGHT, RESOURCES[kind])
+        nights.run(NIGHT + ONE_DAY, RESOURCES[kind])
+        assert workspace.active_days(nights) == set(Span(workspace.active_since, NIGHT.date() + ONE_DAY).days())
+
+
+@KINDS
+def test_what_is_sent_earlier_than_details_said_at_first_is_loaded_from_then_on(kind: str) -> None:
+    workspace = Unsent(kind)
+    with Scripted(workspace.answer, opened=OPENED) as braze:
+        nights = braze.nights()
+        nights.run(NIGHT, RESOURCES[kind])
+        workspace.send(NIGHT.date() - 200 * ONE_DAY)
+        nights.run(NIGHT + ONE_DAY, RESOURCES[kind])
+        never_asked = Span(workspace.active_since, NIGHT.date() - 99 * ONE_DAY)
+        assert set(never_asked.days()) <= workspace.active_days(nights)
+
+
+@KINDS
+def test_without_details_nobody_is_known_to_have_sent_nothing(kind: str) -> None:
+    workspace = Unsent(kind)
+    workspace.denied.add(workspace.path.replace("data_series", "details"))
+    with Scripted(workspace.answer, opened=OPENED) as braze:
+        nights = braze.nights()
+        nights.run(NIGHT, RESOURCES[kind], start_date=date(2025, 6, 1))
+        assert {days[0] for days in workspace.days(nights)} == {date(2025, 6, 1)}
+
+
+@KINDS
+def test_a_backfill_leaves_out_what_was_never_sent(kind: str) -> None:
+    workspace = Unsent(kind)
+    with Scripted(workspace.answer, opened=OPENED) as braze:
+        night = braze.nights().run(NIGHT, RESOURCES[kind], only=Span(date(2025, 2, 1), date(2025, 8, 31)))
+        assert workspace.series_requests(night) == Counter()

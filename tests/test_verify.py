@@ -13,6 +13,7 @@ from pipelines.cli import cli
 from pipelines.job import Job
 from pipelines.run import run
 from pipelines.verify import run_verify
+from sources.braze.windows import Span
 from sources.braze_sandbox import Sandbox, WorkspaceOptions
 from tests.scripted import Query, Scripted, days_asked, page
 from tests.warehouses import Warehouse
@@ -313,6 +314,16 @@ def test_an_entity_without_any_row_is_missing(connector, file, capsys):
     assert kinds[("missing row", "campaigns")] == 1
     assert kinds[("missing row", "campaign_daily")] == 1
     assert kinds[("orphan", "campaign_messages")] == 1
+
+
+def test_what_was_never_sent_may_have_no_row(sandbox, capsys):
+    """A backfill of earlier days leaves it out."""
+    never = next(one for one in sandbox.workspace.canvases.values() if one.activity.spans)
+    sandbox.workspace.update("canvas", never.id, activity=replace(never.activity, spans=()))
+    connector = Connector(sandbox)
+    connector.sync("canvas_series", only=Span(date(2026, 10, 25), date(2026, 11, 5)))
+    code, report = connector.verify(capsys, "canvas_series")
+    assert (code, report["differences"]) == (0, [])
 
 
 def test_what_braze_does_not_answer_is_not_called_the_same(connector, capsys):

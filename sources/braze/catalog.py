@@ -21,7 +21,8 @@ class Entity:
 
     `id` names it in cursors and failures, as words, in quotes those with a blank; `parameters` name it in requests,
     `key` in rows. `begins` is the day of its first own activity (None: not known), `last_active` that of the latest,
-    `edited` when it was last changed. `asked_from` is the day to ask from, where that is another one.
+    `edited` when it was last changed. `never_active` says that there was no activity yet: then `begins` is when it was
+    made. `asked_from` is the day to ask from, where that is another one.
     """
 
     id: str
@@ -30,6 +31,7 @@ class Entity:
     begins: date | None = None
     last_active: date | None = None
     edited: datetime | None = None
+    never_active: bool = False
     asked_from: date | None = None
 
 
@@ -54,8 +56,8 @@ def _word(name: str) -> str:
 class Catalog:
     """A kind of entity: how it is listed, detailed, flattened, and when its figures begin.
 
-    `page_size` is the documented one: a shorter page is the last. `begins` and `last_active` name fields of the
-    details, the first that is set counts. `skip` says which entities have no figures at all.
+    `page_size` is the documented one: a shorter page is the last. `first_active`, `last_active` and `made` name fields
+    of the details; of `made` the first that is set counts. `skip` says which entities have no figures at all.
     """
 
     resource: str
@@ -65,7 +67,8 @@ class Catalog:
     details: Endpoint
     parameter: str
     flatten: Callable[[Answer, Answer], Rows]
-    begins: tuple[str, ...]
+    made: tuple[str, ...]
+    first_active: str | None = None
     last_active: str | None = None
     list_parameters: Mapping[str, bool] = field(default_factory=dict)
     skip: Callable[[Answer, Answer], bool] = lambda listed, details: False
@@ -74,16 +77,21 @@ class Catalog:
         """The entity to ask figures for, or None if it can have none."""
         if self.skip(listed, details):
             return None
-        begins = next(filter(None, (_day(details.get(name), zone) for name in self.begins)), None)
-        last_active = details.get(self.last_active) if self.last_active else None
+
+        def day(name: str | None) -> date | None:
+            return _day(details.get(name), zone) if name else None
+
+        made = next(filter(None, map(day, self.made)), None)
+        first_active, last_active = day(self.first_active), day(self.last_active)
         edited = details.get("updated_at")
         return Entity(
             id=listed["id"],
             key={self.parameter: listed["id"]},
             parameters={self.parameter: listed["id"]},
-            begins=begins,
-            last_active=_day(last_active, zone),
+            begins=first_active or made,
+            last_active=last_active,
             edited=flatten.instant(edited, zone) if edited else None,
+            never_active=bool(self.first_active and made and not (first_active or last_active)),
         )
 
 
@@ -105,7 +113,8 @@ CAMPAIGNS = Catalog(
     details=endpoints.CAMPAIGNS_DETAILS,
     parameter="campaign_id",
     flatten=flatten.campaign,
-    begins=("first_sent", "created_at"),
+    made=("created_at",),
+    first_active="first_sent",
     last_active="last_sent",
     list_parameters=ARCHIVED_TOO,
     skip=lambda listed, details: bool(details.get("draft")) and not details.get("first_sent"),
@@ -118,7 +127,8 @@ CANVASES = Catalog(
     details=endpoints.CANVAS_DETAILS,
     parameter="canvas_id",
     flatten=flatten.canvas,
-    begins=("first_entry", "created_at"),
+    made=("created_at",),
+    first_active="first_entry",
     last_active="last_entry",
     list_parameters=ARCHIVED_TOO,
     skip=lambda listed, details: bool(details.get("draft")) and not details.get("first_entry"),
@@ -131,7 +141,7 @@ SEGMENTS = Catalog(
     details=endpoints.SEGMENTS_DETAILS,
     parameter="segment_id",
     flatten=flatten.segment,
-    begins=("created_at",),
+    made=("created_at",),
     skip=lambda listed, details: not listed.get("analytics_tracking_enabled"),
 )
 CARDS = Catalog(
@@ -142,7 +152,7 @@ CARDS = Catalog(
     details=endpoints.FEED_DETAILS,
     parameter="card_id",
     flatten=flatten.card,
-    begins=("created_at", "publish_at"),
+    made=("created_at", "publish_at"),
     list_parameters=ARCHIVED_TOO,
     skip=lambda listed, details: bool(details.get("draft")) and not details.get("publish_at"),
 )

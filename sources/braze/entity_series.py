@@ -13,7 +13,7 @@ from sources.braze.errors import BrazeError, InvalidKey, PermissionDenied, Stopp
 from sources.braze.flatten import Row, Series
 from sources.braze.joining import Piece, joined
 from sources.braze.parcels import Parcel
-from sources.braze.planning import rests
+from sources.braze.planning import Loaded, rests
 from sources.braze.run import Run
 from sources.braze.series import Gaps, Part, SeriesSpec
 from sources.braze.windows import ONE_DAY, Span, local_day
@@ -75,8 +75,12 @@ class EntitySeries:
     def _placed(self, cursor: date | None) -> Entity:
         """The entity, which is loaded up to `cursor`, with the day from which to ask it."""
         names = list(map(self._name, self._parts()))
-        outdated = min((day for name in names if (day := self._cursors.outdated_since(name))), default=None)
-        return replace(self._entity, asked_from=self._run.calendar.asked_from(self._entity, cursor, outdated))
+        loaded = Loaded(
+            cursor,
+            quiet=all(map(self._cursors.is_quiet, names)),
+            outdated_since=min(filter(None, map(self._cursors.outdated_since, names)), default=None),
+        )
+        return replace(self._entity, asked_from=self._run.calendar.asked_from(self._spec, self._entity, loaded))
 
     def _left(self, cursor: date | None) -> list[Span]:
         """The days before the lookback that are due all the same: those that failed, those that are wanted by now."""

@@ -15,6 +15,18 @@ WORKSPACE_HISTORY = timedelta(days=730)
 
 
 @dataclass(frozen=True)
+class Loaded:
+    """What is loaded of an entity: its days up to `cursor`; or those since `outdated_since`, by days of another zone.
+
+    It is `quiet` if its figures have all been zero for longer than the lookback.
+    """
+
+    cursor: date | None
+    quiet: bool = False
+    outdated_since: date | None = None
+
+
+@dataclass(frozen=True)
 class Calendar:
     """The days of one run in the workspace's zone. `only` is a backfill's closed range; None for a sync."""
 
@@ -57,19 +69,22 @@ class Calendar:
         whole = entity.begins and (entity.asked_from or entity.begins) <= entity.begins
         return (self.start_date or date.min) if whole else self.floor(entity)
 
-    def asked_from(self, entity: Entity, cursor: date | None, outdated_since: date | None) -> date | None:
-        """The day to ask `entity` from that is loaded up to `cursor`, or `outdated_since` a day of another time zone.
+    def asked_from(self, spec: SeriesSpec, entity: Entity, loaded: Loaded) -> date | None:
+        """The day to ask `entity` from, of which so much is `loaded`; None: the earliest there is.
 
-        No day after the cursor is left out. What began by the days of a zone further west may have begun a day earlier:
-        that day is asked for as well, or its figures would stay beside those of the days that they belong to now.
+        Of what was never active, one request tells whether that is so. No day after the cursor is left out. What began
+        by the days of a zone further west may have begun a day earlier: that day is asked for as well, or its figures
+        would stay beside those of the days that they belong to now.
         """
+        first = entity.begins
+        if entity.never_active and (loaded.quiet or not loaded.cursor):
+            first = max(first or self.beginning, self.today - timedelta(days=spec.days_per_request - 1))
         if self.only:
-            return entity.begins
-        first = entity.begins or self.beginning
-        if cursor:
-            return min(first, cursor + ONE_DAY)
-        if outdated_since:
-            return first - ONE_DAY if entity.begins else min(first, outdated_since)
+            return first
+        if loaded.cursor:
+            return min(first or self.beginning, loaded.cursor + ONE_DAY)
+        if loaded.outdated_since:
+            return first - ONE_DAY if first else min(self.beginning, loaded.outdated_since)
         return first
 
     def older(self, entity: Entity, cursor: date | None, since: date | None) -> list[Span]:
@@ -117,12 +132,12 @@ class Calendar:
     def rests(self, entity: Entity, cursor: date | None, quiet: bool, behind: int = 0) -> bool:
         """Whether a dormant `entity` need not be asked this run; its cursor may be `behind` by so many days.
 
-        It rests while nothing was sent for longer than the lookback, all its figures were zero when it was last
-        asked, and nobody edited it since; a seventh of the resting is asked each day, so that each is seen weekly.
+        It rests while nothing was sent for longer than the lookback, or ever, all its figures were zero when it was
+        last asked, and nobody edited it since; a seventh of the resting is asked each day, so that each is seen weekly.
         """
         if self.only or not quiet or cursor is None:
             return False
-        if entity.last_active is None or entity.last_active > self.final(cursor):
+        if not entity.never_active and (entity.last_active is None or entity.last_active > self.final(cursor)):
             return False
         if entity.edited and local_day(entity.edited, self.zone) > cursor:
             return False
