@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sources.braze.windows import Span
 from sources.braze_sandbox import Sandbox, WorkspaceOptions
 from sources.braze_sandbox.request_log import Asked
 from tests.loopback import Reply
@@ -65,6 +66,79 @@ def test_details_and_events_that_are_denied_later_stay_as_they_were() -> None:
         granted = nights.night(today + 2 * A_DAY, select=select)
         assert granted.failures == []
         assert len(granted.resolved) == 4
+
+
+DETAILS = frozenset({"campaigns.details", "canvas.details", "segments.details"})
+SERIES_OF = {
+    "/campaigns/data_series": ("campaign_daily", "campaign_id", 99),
+    "/canvas/data_series": ("canvas_daily", "canvas_id", 13),
+    "/segments/data_series": ("segment_daily", "segment_id", 99),
+}
+"""By path: the table, the parameter, the days of a request."""
+OF_CATALOGS = "campaign_series,canvas_series,segment_series"
+
+
+def beginnings(nights: Nights) -> dict[str, date]:
+    """The first day that is loaded of each entity."""
+    first: dict[str, date] = {}
+    for table, parameter, _ in SERIES_OF.values():
+        for row in nights.rows(table):
+            first[row[parameter]] = min(row["date"], first.get(row[parameter], date.max))
+    return first
+
+
+@pytest.mark.parametrize(
+    ("select", "start"),
+    [(OF_CATALOGS, date(2025, 6, 1)), (f"campaigns,canvases,segments,{OF_CATALOGS}", None)],
+)
+def test_details_that_are_denied_later_cost_no_history(select: str, start: date | None) -> None:
+    """What is loaded is asked for what is not final, everybody else for one request's days: drafts, who is new."""
+    sizes = SMALL | {"campaigns": 10, "canvases": 6, "days": 150}
+    with Sandbox(WorkspaceOptions(**sizes)) as sandbox:
+        workspace, today = sandbox.workspace, sandbox.workspace.now().date()
+        nights = Nights(sandbox, start_date=start)
+        nights.night(today, select=select)
+        began = beginnings(nights)
+        late = {kind: workspace.add(kind, live_from=today - 60 * A_DAY) for kind in ("campaign", "canvas")}
+        sandbox.set(denied=DETAILS)
+        for ahead in (1, 2, 3):
+            night = nights.night(today + ahead * A_DAY, select=select)
+            for path, (_, parameter, _) in SERIES_OF.items():
+                asked = Counter(request.params[parameter] for request in night.asked(path))
+                assert max(asked.values()) <= (3 if "canvas" in path else 1)
+                assert ahead > 1 or all(count == 1 for entity, count in asked.items() if entity not in began)
+        since = beginnings(nights)
+        assert all(since[entity] >= min(first, today - 30 * A_DAY) for entity, first in began.items())
+        latest = {p: today + A_DAY - (days - 1) * A_DAY for _, p, days in SERIES_OF.values()}
+        assert since[late["canvas"]] == latest["canvas_id"]
+        assert min(since[entity] for entity in since if entity not in began) >= latest["campaign_id"]
+        sandbox.set(denied=frozenset())
+        nights.night(today + 4 * A_DAY, select=select)
+        assert beginnings(nights)[late["canvas"]] == today - 60 * A_DAY
+        assert nights.differences() == {}
+
+
+def test_an_earlier_start_date_waits_for_details_that_are_denied() -> None:
+    with Sandbox(WorkspaceOptions(**SMALL | {"days": 200})) as sandbox:
+        today = sandbox.workspace.now().date()
+        nights = Nights(sandbox)
+        nights.night(today, select=OF_CATALOGS, start_date=today - 10 * A_DAY)
+        sandbox.set(denied=DETAILS)
+        nights.night(today + A_DAY, select=OF_CATALOGS)
+        sandbox.set(denied=frozenset())
+        nights.night(today + 2 * A_DAY, select=OF_CATALOGS)
+        assert nights.differences() == {}
+
+
+def test_a_backfill_asks_for_its_days_while_details_are_denied() -> None:
+    with Sandbox(WorkspaceOptions(**SMALL | {"days": 200})) as sandbox:
+        today = sandbox.workspace.now().date()
+        nights = Nights(sandbox)
+        nights.night(today, select=OF_CATALOGS, start_date=today - 10 * A_DAY)
+        sandbox.set(denied=DETAILS)
+        span = Span(today - 120 * A_DAY, today - 100 * A_DAY)
+        nights.run(sandbox.workspace.now(), OF_CATALOGS, only=span)
+        assert set(span.days()) <= set(nights.days("campaign_daily"))
 
 
 def test_details_that_were_never_granted_leave_what_the_lists_say() -> None:

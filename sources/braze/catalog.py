@@ -22,7 +22,8 @@ class Entity:
     `id` names it in cursors and failures, as words, in quotes those with a blank; `parameters` name it in requests,
     `key` in rows. `begins` is the day of its first own activity (None: not known), `last_active` that of the latest,
     `edited` when it was last changed. `never_active` says that there was no activity yet: then `begins` is when it was
-    made. `asked_from` is the day to ask from, where that is another one.
+    made. `withheld` are those whose details the key may not read any more. `asked_from` is the day to ask from, where
+    that is another one.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Entity:
     last_active: date | None = None
     edited: datetime | None = None
     never_active: bool = False
+    withheld: bool = False
     asked_from: date | None = None
 
 

@@ -76,7 +76,7 @@ class Cursors:
         return self.through.get(entity_hash(entity))
 
     def loaded_since(self, entity: str) -> date | None:
-        """The day from which on `entity` is loaded up to its cursor, or None."""
+        """The day from which on `entity` is loaded up to its cursor (or by the days of another time zone), or None."""
         return self.since.get(entity_hash(entity))
 
     def first_day(self, entity: str) -> date | None:
@@ -87,10 +87,6 @@ class Cursors:
         """Note that `day` of `entity` came back: it has begun by then."""
         key = entity_hash(entity)
         self.first[key] = min(day, self.first.get(key, day))
-
-    def outdated_since(self, entity: str) -> date | None:
-        """The day from which on `entity` is loaded by the days of another time zone; None if it is not."""
-        return None if self.get(entity) else self.loaded_since(entity)
 
     def outdated(self) -> "Cursors":
         """What is left of these cursors once days are those of another time zone."""

@@ -75,11 +75,7 @@ class EntitySeries:
     def _placed(self, cursor: date | None) -> Entity:
         """The entity, which is loaded up to `cursor`, with the day from which to ask it."""
         names = list(map(self._name, self._parts()))
-        loaded = Loaded(
-            cursor,
-            quiet=all(map(self._cursors.is_quiet, names)),
-            outdated_since=min(filter(None, map(self._cursors.outdated_since, names)), default=None),
-        )
+        loaded = Loaded(self._since(), cursor, quiet=all(map(self._cursors.is_quiet, names)))
         return replace(self._entity, asked_from=self._run.calendar.asked_from(self._spec, self._entity, loaded))
 
     def _left(self, cursor: date | None) -> list[Span]:

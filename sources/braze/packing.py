@@ -17,8 +17,8 @@ from sources.braze.tables import TABLES
 class Known:
     """What the warehouse is known to have.
 
-    `types` of discovered columns by table, the tables that are `filled`, the catalogs that are `detailed` (more is
-    known of their entities than the list tells), and what there is of `exports`.
+    `types` of discovered columns by table, the tables that are `filled`, the catalogs and their series that are
+    `detailed` (loaded when more was known of the entities than the list tells), and what there is of `exports`.
     """
 
     types: dict[str, dict[str, Type]] = field(default_factory=lambda: defaultdict(dict))

@@ -16,14 +16,15 @@ WORKSPACE_HISTORY = timedelta(days=730)
 
 @dataclass(frozen=True)
 class Loaded:
-    """What is loaded of an entity: its days up to `cursor`; or those since `outdated_since`, by days of another zone.
+    """What is loaded of an entity: its days from `since` up to `cursor`.
 
-    It is `quiet` if its figures have all been zero for longer than the lookback.
+    Without a cursor it is loaded in part, or by the days of another time zone. It is `quiet` if its figures have all
+    been zero for longer than the lookback.
     """
 
+    since: date | None
     cursor: date | None
-    quiet: bool = False
-    outdated_since: date | None = None
+    quiet: bool
 
 
 @dataclass(frozen=True)
@@ -76,16 +77,27 @@ class Calendar:
         by the days of a zone further west may have begun a day earlier: that day is asked for as well, or its figures
         would stay beside those of the days that they belong to now.
         """
-        first = entity.begins
+        first, latest = entity.begins, self.today - timedelta(days=spec.days_per_request - 1)
         if entity.never_active and (loaded.quiet or not loaded.cursor):
-            first = max(first or self.beginning, self.today - timedelta(days=spec.days_per_request - 1))
+            first = max(first or self.beginning, latest)
         if self.only:
             return first
+        if entity.withheld:
+            first = self._still_due(loaded) or latest
         if loaded.cursor:
             return min(first or self.beginning, loaded.cursor + ONE_DAY)
-        if loaded.outdated_since:
-            return first - ONE_DAY if first else min(self.beginning, loaded.outdated_since)
+        if loaded.since:
+            return first - ONE_DAY if first else min(self.beginning, loaded.since)
         return first
+
+    def _still_due(self, loaded: Loaded) -> date | None:
+        """The day from which on what is `loaded` is not final; None if nothing is.
+
+        Where the beginning is not known, no more is asked for: once it is known again, the days before are.
+        """
+        if loaded.cursor is None:
+            return None
+        return max(loaded.since or date.min, min(loaded.cursor, self.final(loaded.cursor) + ONE_DAY))
 
     def older(self, entity: Entity, cursor: date | None, since: date | None) -> list[Span]:
         """The days before `since`, from which on the entity is loaded up to `cursor`, that are wanted by now.

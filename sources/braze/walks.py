@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from sources.braze import endpoints, flatten
@@ -99,7 +99,7 @@ class Walks:
             return
         record.went_well(resource)
         if details:
-            run.known.detailed.add(resource)
+            run.known.detailed.update((resource, *(spec.resource for spec in series)))
         if resource in self._selected and (details or not self._keeps_details(resource)):
             for row in rows[resource]:
                 row["synced_at"] = run.calendar.now
@@ -109,7 +109,8 @@ class Walks:
         record.mend(resource, entry["id"])
         for spec in series:
             if entity:
-                await self._series(spec, entity, lane)
+                withheld = not details and bool({resource, spec.resource} & run.known.detailed)
+                await self._series(spec, replace(entity, withheld=withheld), lane)
             else:
                 record.mend(spec.resource, entry["id"])  # it has no figures (any more), so none are missing
 
