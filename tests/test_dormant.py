@@ -164,7 +164,8 @@ class Unsent:
     def __init__(self, kind: str, **details: Any) -> None:
         self.kind = kind
         self.path = SERIES[kind].removeprefix("/")
-        self.details = {"created_at": MADE, "updated_at": MADE, "draft": False, **details}
+        never = dict.fromkeys(ACTIVITY[kind])
+        self.details = {"created_at": MADE, "updated_at": MADE, "draft": False, **never, **details}
         self.active_since = date.max
         self.denied: set[str] = set()
 
@@ -210,11 +211,10 @@ KINDS = pytest.mark.parametrize("kind", ["campaign", "canvas"])
 
 
 @KINDS
-@pytest.mark.parametrize("said", [{}, {"archived": True}, "null", "placeholder"])
-def test_what_was_never_sent_costs_one_request_and_rests(kind: str, said: Any) -> None:
-    nothing = {"null": None, "placeholder": "0001-01-01T00:00:00Z"}
-    details = said if isinstance(said, dict) else dict.fromkeys(ACTIVITY[kind], nothing[said])
-    workspace = Unsent(kind, **details)
+@pytest.mark.parametrize("archived", [False, True])
+@pytest.mark.parametrize("never", [None, "0001-01-01T00:00:00Z"])
+def test_what_was_never_sent_costs_one_request_and_rests(kind: str, archived: bool, never: str | None) -> None:
+    workspace = Unsent(kind, archived=archived, **dict.fromkeys(ACTIVITY[kind], never))
     with Scripted(workspace.answer, opened=OPENED) as braze:
         nights = braze.nights()
         everybody = {f"e{n}" for n in range(7)}
@@ -245,6 +245,18 @@ def test_what_is_sent_for_the_first_time_is_loaded_from_that_day_on(kind: str, p
             assert all(map(without_gaps, workspace.days(nights)))
         usual = workspace.series_requests(nights.run(again + 3 * ONE_DAY, RESOURCES[kind]))
         assert max(usual.values()) <= (1 if kind == "campaign" else 3)
+
+
+@KINDS
+def test_where_details_do_not_speak_of_sending_nothing_is_left_out(kind: str) -> None:
+    workspace = Unsent(kind)
+    workspace.active_since = date(2025, 1, 1)
+    for name in ACTIVITY[kind]:
+        del workspace.details[name]
+    with Scripted(workspace.answer, opened=OPENED) as braze:
+        nights = braze.nights()
+        nights.run(NIGHT, RESOURCES[kind])
+        assert workspace.active_days(nights) == set(Span(workspace.active_since, NIGHT.date()).days())
 
 
 @KINDS

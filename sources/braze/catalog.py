@@ -21,7 +21,7 @@ class Entity:
 
     `id` names it in cursors and failures, as words, in quotes those with a blank; `parameters` name it in requests,
     `key` in rows. `begins` is the day of its first own activity (None: not known), `last_active` that of the latest,
-    `edited` when it was last changed. `never_active` says that there was no activity yet: then `begins` is when it was
+    `edited` when it was last changed. `never_active` says that Braze knows of no activity: then `begins` is when it was
     made. `withheld` are those whose details the key may not read any more. `asked_from` is the day to ask from, where
     that is another one.
     """
@@ -85,6 +85,7 @@ class Catalog:
 
         made = next(filter(None, map(day, self.made)), None)
         first_active, last_active = day(self.first_active), day(self.last_active)
+        spoken_of = {self.first_active, self.last_active} & details.keys()
         edited = details.get("updated_at")
         return Entity(
             id=listed["id"],
@@ -93,7 +94,7 @@ class Catalog:
             begins=first_active or made,
             last_active=last_active,
             edited=flatten.instant(edited, zone) if edited else None,
-            never_active=bool(self.first_active and made and not (first_active or last_active)),
+            never_active=bool(spoken_of and made and not (first_active or last_active)),
         )
 
 
