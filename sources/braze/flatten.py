@@ -420,7 +420,7 @@ def _renamed(row: Row, rename: Mapping[str, str] | None) -> Row:
 def _day(source: Answer, zone: tzinfo) -> date:
     """The day of a row: the date that it names or, if that is an instant, the one that begins then in `zone`."""
     written = source["time"]
-    if _INSTANT.fullmatch(written):
+    if len(written) > 10 and _INSTANT.fullmatch(written):
         moment = instant(written, zone)
         day = moment.astimezone(zone).date()
         if midnight(day, zone).astimezone(UTC) == moment:

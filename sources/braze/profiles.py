@@ -28,7 +28,7 @@ from sources.braze.profile_files import CorruptFileError, blocks
 from sources.braze.profile_tables import CUSTOM_ATTRIBUTES, PROFILE_LISTS, USER_CUSTOM_ATTRIBUTES, USERS
 
 GROUP_PROFILES = 20_000
-GROUP_BYTES = 48 << 20
+GROUP_BYTES = 64 << 20
 _THREADS = 4
 """Each needs memory, and more are not faster."""
 _SCAN_ROWS = 2048
@@ -297,7 +297,7 @@ class ProfileShredder:
     def _rows(self, profiles: pa.Table, table: Table, query: str, newest: str) -> tuple[Table, pa.Table]:
         rows = self._made_of("profiles", profiles, query)
         # Sorting all rows costs more than making them, and few profiles have anything twice.
-        if newest and pc.count_distinct(rows.column(sql.KEY_HASH)).as_py() < rows.num_rows:
+        if newest and len(pc.unique(rows.column(sql.KEY_HASH))) < rows.num_rows:
             self._duckdb.register("rows", rows)
             rows = self._duckdb.sql(sql.each_key_once(table, newest)).to_arrow_table()
             self._duckdb.unregister("rows")
