@@ -23,17 +23,14 @@ from pipelines.plan import planned_rows, print_plan
 from pipelines.publishing import concluded
 from pipelines.report import Reporter, print_gaps, print_outcome
 from pipelines.signals import on_termination
-from sources.braze.audience import Audience
 from sources.braze.chunks import Chunk
 from sources.braze.errors import ConfigurationError
 from sources.braze.export_files import open_bucket
-from sources.braze.export_jobs import remove_abandoned
 from sources.braze.extraction import Extraction
 from sources.braze.hints import descriptions, merge_keys
 from sources.braze.profile_tables import USERS_RESOURCE
 from sources.braze.resources import begin, ended_backfill, exports_folder, failures, resources
 from sources.braze.settings import Settings, resolve
-from sources.braze.users import ProfileRequest
 from sources.braze.windows import local_day
 
 SOURCE = "braze"
@@ -58,8 +55,6 @@ def _run(job: Job, plan: bool, outcome: Outcome) -> ExitCode:
         request = job.profiles(settings, exports_folder(pipeline))
         extraction = Extraction(settings, job.client(settings), job.now, job.only, dry=plan, request=request)
         outcome.traffic, outcome.failures = extraction.run.client.traffic, extraction.failures
-        if not plan:
-            _remove_abandoned_exports(settings, request)
         state = pipeline.state.get("sources", {}).get(SOURCE, {})
         schema = pipeline.schemas[SOURCE] if SOURCE in pipeline.schemas else dlt.Schema(SOURCE)
         with _stopping_cleanly(extraction):
@@ -91,15 +86,6 @@ def _check_days(job: Job, settings: Settings) -> None:
         logger.warning(
             "`start_date` is %s, which is in the future: until then no figures are loaded.", settings.start_date
         )
-
-
-def _remove_abandoned_exports(settings: Settings, request: ProfileRequest) -> None:
-    """Remove what killed exports left on disk, personal data, although this run may load no profiles at all.
-
-    What this run or a nightly one goes on with stays.
-    """
-    configured = map(Audience, settings.segments)
-    remove_abandoned(request.folder, {*request.audiences, *configured}, time.time())
 
 
 def _load(job: Job, pipeline: dlt.Pipeline, extraction: Extraction, outcome: Outcome, names: tuple[str, ...]) -> None:

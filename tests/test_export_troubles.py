@@ -192,18 +192,6 @@ async def test_members_are_all_or_none_of_a_cancelled_export(tmp_path):
                     event.job.members()
 
 
-def test_what_a_killed_process_was_about_to_remove_is_removed(tmp_path):
-    (tmp_path / "jobs/seg-9.removed-0123/files").mkdir(parents=True)
-    (tmp_path / "jobs/seg-9.removed-0123/files/1").write_text("personal data")
-
-    async def work():
-        async with Braze(archive(profile_lines(0, 1))) as braze:
-            await run(braze.exports(tmp_path))
-
-    asyncio.run(work())
-    assert not left_behind(tmp_path)
-
-
 # Not there, or late
 
 

@@ -551,6 +551,9 @@ def test_what_a_killed_export_left_goes_though_nobody_exports_a_segment_again(
             assert export_segment(segment).exit_code == 3
         exports = workplace / "dlt/pipelines/braze.exports"
         (exports / forgotten / "files/1").write_text("personal data")
+        half_removed = exports / f"{forgotten}.removed-0123"
+        half_removed.mkdir()
+        (half_removed / "1").write_text("personal data, of which a killed process had begun to get rid")
         state = exports / loaded / "job.json"
         state.write_text(json.dumps(json.loads(state.read_text()) | {"complete": True}))
         setting(monkeypatch, segments=[nightly])

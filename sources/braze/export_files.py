@@ -2,6 +2,7 @@
 
 import errno
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,7 +27,6 @@ ARCHIVE = "archive"
 _CHUNK = 64 << 10
 _TIMEOUT = (10, 90)
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-_BOM = b"\xef\xbb\xbf"
 _NOT_YET = (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
 _EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
 
@@ -97,7 +97,7 @@ class Download:
         """Write what is sent behind the `have` bytes that are there. False if it is no archive."""
         chunks = _received(answer)
         first = next(chunks, b"")
-        if not have and first.removeprefix(_BOM).lstrip().startswith(b"<"):
+        if not have and first.removeprefix(BOM_UTF8).lstrip().startswith(b"<"):
             return False  # a page that says why not, whatever its status
         size = _whole_size(answer, have)
         self._job.note(ARCHIVE, size or 0, answer.headers.get("ETag", ""))

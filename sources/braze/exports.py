@@ -30,7 +30,6 @@ from sources.braze.export_jobs import (
     LoadedExports,
     NotKeptError,
     find_job,
-    remove_abandoned,
     start_job,
 )
 
@@ -144,7 +143,6 @@ class Exports:
                 yield event
 
     async def _in_order(self, audiences: list[Audience]) -> AsyncGenerator[Event]:
-        remove_abandoned(self._jobs, audiences, self._clock())
         for audience in tuple(audiences):
             async for event in self._late(audience):
                 if isinstance(event, Failed):

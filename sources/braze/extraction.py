@@ -7,13 +7,16 @@ requests go on while a chunk is being loaded.
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from uuid import uuid4
 
+from sources.braze.audience import Audience
 from sources.braze.client import Client
 from sources.braze.cursors import Cursors
 from sources.braze.errors import first_of
+from sources.braze.export_jobs import remove_abandoned
 from sources.braze.failures import Failure, OpenFailures
 from sources.braze.model import ALL
 from sources.braze.parcels import Parcel
@@ -121,6 +124,8 @@ class Extraction:
 
     async def _main(self) -> None:
         run, record = self.run, self.run.record
+        if self.request and not run.dry:
+            self._remove_abandoned(self.request)
         run.outbox.open()
         run.client.room = run.outbox.room
         asked = Walks(run, self._selected)
@@ -141,6 +146,14 @@ class Extraction:
             record.fail_standstill(resource, endpoint, unit)
         if not run.stopping:
             self._mend(walks)
+
+    def _remove_abandoned(self, request: ProfileRequest) -> None:
+        """Remove what killed exports left on disk, personal data, although this run may load no profiles at all.
+
+        What this run or a nightly one goes on with stays.
+        """
+        configured = map(Audience, self.run.settings.segments)
+        remove_abandoned(request.folder, {*request.audiences, *configured}, time.time())
 
     def _mend(self, walks: Iterable[Walk]) -> None:
         """Close what failed for a whole resource before and did not now, and what is not asked for any more."""

@@ -7,6 +7,7 @@ import lzma
 import struct
 import zipfile
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,6 @@ _READ = 16 << 20
 _LONGEST_LINE = 64 << 20
 _GZIP = b"\x1f\x8b"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
-_BOM = b"\xef\xbb\xbf"
 _DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
     *(OSError, EOFError, ValueError, LookupError, OverflowError, RuntimeError),
@@ -103,7 +103,7 @@ def _line_blocks(stream: _Stream, name: str) -> Iterator[tuple[str, pa.LargeBina
     first = True
     while chunk := _read(stream):
         if first:
-            chunk, first = chunk.removeprefix(_BOM), False
+            chunk, first = chunk.removeprefix(BOM_UTF8), False
         begun = chunk.find(b"\n") + 1
         ended = chunk.rfind(b"\n") + 1
         if begun:
