@@ -1,5 +1,6 @@
 """DuckDB merges Parquet files where they are: it reads them as it reads a table."""
 
+import os
 from collections.abc import Sequence
 from threading import BoundedSemaphore
 from typing import Any, cast
@@ -15,7 +16,13 @@ from destinations.merging import MergeJob, MergingClient, MergingDestination
 from destinations.parquet import parquet
 
 _AT_ONCE = BoundedSemaphore(2)
-"""How many merges there may be at a time: each one uses all threads, and more of them only need more memory."""
+"""How many merges there may be at a time: two keep the cores busy, and more of them only need more memory."""
+
+_ROWS_PER_THREAD = 500_000
+"""How many rows a thread inserts at least.
+
+Each one leaves a row group half filled, which DuckDB writes anew, on one core, when the file is closed.
+"""
 
 
 class MergingDuckDb(MergingDestination, duckdb):
@@ -44,10 +51,20 @@ class _Job(MergeJob):
         # Numbering all rows of a key, as dlt does, takes longer than loading them.
         once = not self.has_twice(client.native_connection, rows)
         table: dict[str, Any] = {**self._load_table, "x-stage-data-deduplicated": once}
+        ((count,),) = client.native_connection.execute(f"SELECT count(*) FROM {parquet(files)}").fetchall()  # noqa: S608
         is_first = not client.native_connection.execute(f"FROM {target} LIMIT 1").fetchall()
         for statement in _MergeSql.generate_sql([cast(PreparedTableSchema, table)], client):
-            if not (is_first and statement.startswith("DELETE")):  # which would read all keys to find none of them
-                client.execute_sql(statement.replace(staging, rows))
+            if is_first and statement.startswith("DELETE"):  # which would read all keys to find none of them
+                continue
+            inserted = count if statement.startswith("INSERT") else None
+            client.execute_sql(f"SET threads = {self._threads(inserted)}")
+            client.execute_sql(statement.replace(staging, rows))
+
+    def _threads(self, inserted: int | None) -> int:
+        """How many threads DuckDB is to have for a statement that inserts so many rows, or none."""
+        limits = cast(_Client, self._job_client).config.credentials.global_config or {}
+        allowed = int(limits.get("threads", os.cpu_count() or 1))
+        return allowed if inserted is None else max(1, min(allowed, inserted // _ROWS_PER_THREAD))
 
 
 class _MergeSql(SqlMergeFollowupJob):

@@ -130,8 +130,9 @@ NOT_PROFILES = f"SELECT {SEQ} FROM profiles WHERE braze_id IS NULL ORDER BY {SEQ
 """Which lines are not JSON objects with a `braze_id`."""
 
 NEW_PROFILES = (
-    f"SELECT max({SEQ}) AS {SEQ} FROM profiles WHERE braze_id IS NOT NULL"
-    " AND md5_number(braze_id) NOT IN (SELECT id FROM seen) GROUP BY braze_id"
+    f"SELECT max({SEQ}) AS {SEQ} FROM"
+    f" (SELECT {SEQ}, braze_id, md5_number(braze_id) AS id FROM profiles WHERE braze_id IS NOT NULL)"
+    " ANTI JOIN seen USING (id) GROUP BY braze_id"
 )
 """Which lines to keep: each profile once, and not those of earlier groups, which `seen` holds."""
 

@@ -5,6 +5,7 @@ group one Arrow table per warehouse table, with the `pii` rules applied. No valu
 error.
 """
 
+import ctypes
 import os
 from collections.abc import Collection, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -224,6 +225,7 @@ class ProfileShredder:
         quarantined, members, profiles, unknown = self._read(gathered)
         tables = [self._rows(profiles, *query) for query in [self._users(unknown), *self._queries]]
         self._run([sql.REMEMBER])
+        _give_memory_back()
         return Group(
             tables,
             members.combine_chunks(),
@@ -343,6 +345,12 @@ class ProfileShredder:
         if query not in self._relations:
             self._relations[query] = self._duckdb.sql(query)
         return self._relations[query]
+
+
+def _give_memory_back() -> None:
+    """Return to the system what is freed: glibc keeps it in pieces that the next group fits into worse and worse."""
+    with suppress(AttributeError, OSError, TypeError):  # other C libraries
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _quarantine(gathered: _Lines, indexes: list[int]) -> tuple[Quarantined, ...]:
