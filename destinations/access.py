@@ -31,6 +31,7 @@ from destinations.location import (
 )
 
 _PROBE = "braze_elt_access_check"
+_NAMES_OF_DUCKDB = ("temp", "system", "information_schema", "pg_catalog")
 _LOCK_HOLDER = re.compile(r"Conflicting lock is held in (?P<program>.*?) ?\(PID (?P<pid>\d+)\)")
 
 
@@ -79,6 +80,10 @@ def check_readable(destination: AnyDestination, dataset: str) -> None:
 
 
 def _check_duckdb(file: Path, dataset: str, setting: str) -> None:
+    if dataset.lower() in _NAMES_OF_DUCKDB:
+        raise DestinationError(
+            f"The dataset must not be called {dataset}, a name that DuckDB keeps for itself: choose another one."
+        )
     if file.stem.lower() == dataset.lower():
         raise DestinationError(
             f"The DuckDB file {file} and the dataset must not both be called {dataset}, because DuckDB "

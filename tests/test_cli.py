@@ -132,6 +132,7 @@ SETTINGS = [
     ("SENDS", "abc:", "`sends` has the entry 'abc:'", "campaign_id:send_id"),
     ("SENDS_QUERY", "SELECT 1", "`sends_query` is set without `sends_query_url`", "set both"),
     ("SENDS_QUERY_URL", "sqlite://", "`sends_query_url` is set without `sends_query`", "set both"),
+    ("EXPORT_BUCKET", "s3://me:secret@exports", "`export_bucket` holds a password", "name the bucket alone"),
     ("PII", "{email: hash}", "`pii` ", "JSON"),
 ]
 

@@ -199,6 +199,11 @@ def test_duckdb_file_and_dataset_of_one_name_are_refused(workplace, monkeypatch)
     check(destination("duckdb"), "marketing")
 
 
+@pytest.mark.parametrize("name", ["temp", "system", "information_schema", "pg_catalog"])
+def test_names_of_duckdb_itself_are_no_datasets(workplace, name):
+    assert f"must not be called {name}" in refusal("duckdb", name)
+
+
 def test_missing_postgres_credentials_are_asked_for(workplace):
     assert POSTGRES in refusal("postgres")
 

@@ -15,7 +15,8 @@ from aiohttp import web
 from sources.braze.audience import Audience
 from sources.braze.export_files import ARCHIVE, Bucket
 from sources.braze.export_jobs import ExportCanceledError, find_job
-from sources.braze.exports import AllArrived, Arrived, ExportTimeoutError, Failed, cancel_export
+from sources.braze.export_waiting import ExportTimeoutError
+from sources.braze.exports import AllArrived, Arrived, Failed, cancel_export
 from sources.braze.profile_files import CorruptFileError, blocks
 from sources.braze.profiles import ProfileShredder
 from sources.braze.settings import resolve

@@ -24,15 +24,8 @@ from sources.braze.export_fields import export_fields
 from sources.braze.export_files import open_bucket
 from sources.braze.export_ids import export_ids
 from sources.braze.export_jobs import LoadedExport, LoadedExports, find_job
-from sources.braze.exports import (
-    AllArrived,
-    Arrived,
-    Exports,
-    ExportSettings,
-    ExportTimeoutError,
-    Failed,
-    cancel_export,
-)
+from sources.braze.export_waiting import ExportSettings, ExportTimeoutError
+from sources.braze.exports import AllArrived, Arrived, Exports, Failed, cancel_export
 from sources.braze.profile_tables import GLOBAL_CONTROL_GROUP, GLOBAL_CONTROL_GROUP_MEMBERS
 from sources.braze.profiles import ProfileShredder
 
@@ -325,7 +318,7 @@ async def test_an_export_that_never_comes_is_a_failure_and_is_resumed(tmp_path):
 
 @in_a_loop
 async def test_while_an_export_is_waited_for_the_log_says_so_every_minute(tmp_path, caplog):
-    caplog.set_level(logging.INFO, "sources.braze.exports")
+    caplog.set_level(logging.INFO, "sources.braze")
     seconds = count(0, 20)
     async with Braze(archive(profile_lines(0, 5))) as braze:
         braze.refusals = [403] * 12
@@ -500,6 +493,7 @@ async def test_a_bucket_that_is_not_set_or_not_readable_gets_a_sentence(tmp_path
         assert "did not arrive in s3://exports/empty" in str(failed.error)
     for wrong, words in {
         "my-bucket": "s3://",
+        "s3://[my-bucket": "s3://",
         "gs://b": r"braze-elt\[gcs\]",
         "az://b": r"\[azure\]",
         "xy://b": "xy",

@@ -249,12 +249,13 @@ def open_bucket(export_bucket: str) -> Bucket:
     """
     import fsspec
 
-    scheme = urlsplit(export_bucket).scheme
-    if not scheme:
-        raise ConfigurationError(
-            f"`export_bucket` is {export_bucket!r}: give it as s3://bucket, gs://bucket or az://container,"
-            " with a prefix behind it if there is one."
-        )
+    scheme, is_url, _ = export_bucket.partition("://")
+    no_bucket = ConfigurationError(
+        f"`export_bucket` is {export_bucket!r}: give it as s3://bucket, gs://bucket or az://container,"
+        " with a prefix behind it if there is one."
+    )
+    if not is_url:
+        raise no_bucket
     try:
         # A driver that fsspec kept from before would have the credentials and the endpoint of before.
         files, root = fsspec.core.url_to_fs(export_bucket, use_listings_cache=False, skip_instance_cache=True)
@@ -263,7 +264,7 @@ def open_bucket(export_bucket: str) -> Bucket:
         cure = f": pip install 'braze-elt[{extra}]'." if extra else "."
         raise ConfigurationError(f"`export_bucket` is on {scheme}://, whose driver is not installed{cure}") from None
     except ValueError:
-        raise ConfigurationError(f"`export_bucket` is on {scheme}://, which is not known.") from None
+        raise no_bucket from None
     except Exception as error:  # some drivers connect at once
         raise ConfigurationError(
             f"`export_bucket` is on {scheme}://, whose storage cannot be opened ({type(error).__name__}): check the"

@@ -32,35 +32,14 @@ from sources.braze.export_jobs import (
     find_job,
     start_job,
 )
+from sources.braze.export_waiting import ExportSettings, ExportTimeoutError, Waiting
 
 logger = logging.getLogger(__name__)
 
 URL_LIFETIME = 4 * 3600.0
 """Seconds for which Braze keeps an archive; a 403 after that means expired, before that not ready."""
-SAID_EVERY = 60.0
-"""Seconds after which a log says again that an export is waited for."""
 LATE_FOR = 3 * 24 * 3600.0
 """Seconds since the request for which late files are looked for although the bucket cannot be read."""
-
-
-class ExportTimeoutError(BrazeError):
-    """An export was not there in time. Its job stays on disk, unless it has expired: the next run waits for it."""
-
-
-@dataclass(frozen=True)
-class ExportSettings:
-    """How exports are waited for and fetched; times in seconds unless said otherwise.
-
-    `bucket`, `quiet_seconds`, `timeout_minutes` and `parallel` are the settings `export_…`. `first_poll` is
-    the first pause between two looks, which grows by half up to `longest_poll`.
-    """
-
-    bucket: str | None = None
-    quiet_seconds: float = 300
-    timeout_minutes: float = 240
-    parallel: int = 4
-    first_poll: float = 0.25
-    longest_poll: float = 60
 
 
 @dataclass(frozen=True)
@@ -211,7 +190,7 @@ class Exports:
             job.read_by(asked.rules)
             minutes = (self._clock() - job.requested_at) / 60
             logger.info("Going on with the export of %s, requested %.0f minutes ago.", audience.segment_id, minutes)
-        waiting = _Waiting(audience, self._settings, self._clock)
+        waiting = Waiting(audience, self._settings, self._clock)
         while True:
             job = job or await self._request(audience, asked, waiting)
             try:
@@ -248,7 +227,7 @@ class Exports:
         body = self._fields.body(audience.endpoint)
         return (*body["fields_to_export"], *body.get("custom_attributes_to_export", ()))
 
-    async def _request(self, audience: Audience, asked: Asked, waiting: "_Waiting") -> ExportJob:
+    async def _request(self, audience: Audience, asked: Asked, waiting: Waiting) -> ExportJob:
         body = self._fields.body(audience.endpoint)
         if not audience.is_control_group:
             body["segment_id"] = audience.segment_id
@@ -265,7 +244,7 @@ class Exports:
             logger.info("The export of %s is requested: waiting for its files.", audience.segment_id)
             return start_job(self._jobs, audience, answer, asked, requested_at, self._into)
 
-    async def _wait_for_another(self, waiting: "_Waiting", error: ExportRunning, audience: Audience) -> None:
+    async def _wait_for_another(self, waiting: Waiting, error: ExportRunning, audience: Audience) -> None:
         if not waiting.paused:
             # Braze cancels exports of segments only.
             ends = f"`braze-elt export-users --cancel --segment {audience.segment_id}` ends it."
@@ -279,7 +258,7 @@ class Exports:
         except ExportTimeoutError:
             raise error from None
 
-    async def _from_url(self, job: ExportJob, waiting: "_Waiting") -> AsyncIterator[Event]:
+    async def _from_url(self, job: ExportJob, waiting: Waiting) -> AsyncIterator[Event]:
         known = job.file(ARCHIVE)
         if not known or not known.loaded:
             download = Download(self._session, job, self._ended)
@@ -291,7 +270,7 @@ class Exports:
             yield Arrived(job, job.path(ARCHIVE), ARCHIVE)
         yield AllArrived(job)
 
-    async def _fetched(self, download: Download, audience: Audience, waiting: "_Waiting") -> bool:
+    async def _fetched(self, download: Download, audience: Audience, waiting: Waiting) -> bool:
         try:
             fetched = await asyncio.to_thread(download.attempt)
         except requests.RequestException as error:
@@ -305,7 +284,7 @@ class Exports:
         waiting.hindrance = ""
         return fetched
 
-    async def _from_bucket(self, job: ExportJob, waiting: "_Waiting") -> AsyncIterator[Event]:
+    async def _from_bucket(self, job: ExportJob, waiting: Waiting) -> AsyncIterator[Event]:
         bucket = self._checked_bucket()
         seen: dict[str, int] = {}
         changed_at = self._clock()
@@ -411,67 +390,3 @@ class _ExpiredError(Exception):
 def _kind(error: requests.RequestException) -> str:
     """What kind of error it is: its own words have the URL, which is a secret."""
     return str(error) if isinstance(error, requests.HTTPError) else type(error).__name__
-
-
-class _Waiting:
-    """Pauses that grow, until the time is up. `hindrance` is what the latest try to fetch ended with, if not well."""
-
-    def __init__(self, audience: Audience, settings: ExportSettings, clock: Callable[[], float]) -> None:
-        self._audience = audience
-        self._settings = settings
-        self._clock = clock
-        self.paused = False
-        self.hindrance = ""
-        self._warned = False
-        self.restart()
-        self._began = self._said = self._started
-
-    def restart(self) -> None:
-        """Start the time anew."""
-        self._started = self._clock()
-        self.quicken()
-
-    def quicken(self) -> None:
-        """Make the next pause a short one."""
-        self._next = self._settings.first_poll
-
-    def warn(self) -> None:
-        """Say once that the storage does not let the archive be fetched."""
-        if not self._warned:
-            self._warned = True
-            logger.warning(
-                "The export of %s cannot be fetched (%s): trying again.", self._audience.segment_id, self.hindrance
-            )
-
-    def check_time_left(self) -> None:
-        """Raise ExportTimeoutError if `export_timeout_minutes` are over, for an export that has expired."""
-        if self._is_over(self._clock()):
-            raise self._timeout("Its link has expired: the next run requests it anew")
-
-    async def pause(self, at_most: float = float("inf")) -> None:
-        """Wait. Raises ExportTimeoutError once `export_timeout_minutes` are over."""
-        now = self._clock()
-        if self._is_over(now):
-            raise self._timeout("The next run looks for it again before it requests another")
-        self.paused = True
-        self._say(now)
-        await asyncio.sleep(min(self._next, at_most))
-        self._next = min(self._next * 1.5, self._settings.longest_poll)
-
-    def _is_over(self, now: float) -> bool:
-        return now - self._started >= self._settings.timeout_minutes * 60
-
-    def _timeout(self, then: str) -> ExportTimeoutError:
-        where = f" in {self._settings.bucket}" if self._settings.bucket else ""
-        why = f"; the latest try to fetch it ended with {self.hindrance}" if self.hindrance else ""
-        return ExportTimeoutError(
-            f"The export of {self._audience.segment_id} did not arrive{where} within"
-            f" {self._settings.timeout_minutes:g} minutes (`export_timeout_minutes`){why}. {then}; Braze reports a"
-            " failed export by e-mail only, to the key's owner."
-        )
-
-    def _say(self, now: float) -> None:
-        if now - self._said >= SAID_EVERY:
-            self._said = now
-            minutes = (now - self._began) / 60
-            logger.info("Waiting for the export of %s for %.0f minutes.", self._audience.segment_id, minutes)

@@ -126,7 +126,7 @@ def configured(
         segments=_names("segments", segments),
         fields=(exported := export_fields(_names("fields", fields))),
         pii=pii_rules(_mapping("pii", pii), str(pii_key) if pii_key else None, exported.names),
-        export_bucket=str(export_bucket).rstrip("/") if export_bucket else None,
+        export_bucket=_bucket(str(export_bucket)) if export_bucket else None,
         export_quiet_seconds=_number("export_quiet_seconds", export_quiet_seconds, 0, 86_400),
         export_timeout_minutes=_number("export_timeout_minutes", export_timeout_minutes, 0.01, 10_080),
         export_parallel=int(_number("export_parallel", export_parallel, 1, 100, whole=True)),
@@ -157,6 +157,15 @@ def parse_send(entry: str) -> Pair:
     if not (colon and campaign_id.strip() and send_id.strip()):
         raise ConfigurationError(f"`sends` has the entry {entry!r}: write each as campaign_id:send_id.")
     return campaign_id.strip(), send_id.strip()
+
+
+def _bucket(url: str) -> str:
+    if re.match(r"\w+://[^/]*:[^/]*@", url):
+        raise ConfigurationError(
+            "`export_bucket` holds a password, which errors would show: name the bucket alone, and give the credentials"
+            " as its driver finds them in the environment."
+        )
+    return url.rstrip("/")
 
 
 def _webhook(url: str) -> str:

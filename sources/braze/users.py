@@ -24,7 +24,8 @@ from sources.braze.export_jobs import (
     LoadedExports,
     NotKeptError,
 )
-from sources.braze.exports import AllArrived, Arrived, Exports, ExportSettings, Failed
+from sources.braze.export_waiting import ExportSettings
+from sources.braze.exports import AllArrived, Arrived, Exports, Failed
 from sources.braze.model import Table
 from sources.braze.parcels import Parcel
 from sources.braze.pii import PiiRules
