@@ -78,3 +78,9 @@ def test_who_lacks_days_and_what_failed(sandbox: Sandbox) -> None:
         ("campaign_series", failing, 500)
     ]
     assert [row["status"] for row in found.runs] == ["partial", "ok"]
+
+
+def test_where_no_table_has_days_no_empty_grid_is_shown(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    assert night(sandbox, TODAY, "campaigns") == 0
+    assert run_status("duckdb", "braze", "text", None, at(TODAY)) == 0
+    assert "Freshness: no table has days." in capsys.readouterr().out
