@@ -4,7 +4,7 @@ import psycopg2
 import psycopg2.errors
 from dlt.destinations.impl.postgres.configuration import PostgresCredentials
 
-from destinations.errors import DestinationUnavailable
+from destinations.errors import DestinationError, DestinationUnavailable
 from destinations.location import quoted
 
 # What libpq answers, and what it means to someone who has only the settings in front of them.
@@ -24,8 +24,13 @@ _CAUSES = (
 def connect(credentials: PostgresCredentials, setting: str) -> "psycopg2.extensions.connection":
     """Open a connection of its own with the destination's credentials.
 
-    Raises DestinationUnavailable with host, port, database, user and the setting, never the password.
+    Raises DestinationUnavailable with host, port, database, user and the setting, never the password, and
+    DestinationError where a part of the password stands for one of these.
     """
+    if "@" in f"{credentials.host}{credentials.database}":
+        raise DestinationError(
+            f"{setting} cannot be read: user and password in it must be percent-encoded (@ as %40, / as %2F)."
+        )
     try:
         return psycopg2.connect(credentials.to_native_representation(), application_name="braze-elt")
     except psycopg2.OperationalError as error:

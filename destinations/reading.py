@@ -106,7 +106,10 @@ def reading(destination_name: str, dataset: str) -> Iterator[Dataset]:
 
 @contextmanager
 def connected(pipeline: dlt.Pipeline) -> Iterator[Dataset]:
-    """Open the pipeline's dataset. Raises DestinationUnavailable if its DuckDB file does not exist."""
+    """Open the pipeline's dataset for reading; Postgres refuses every change through it.
+
+    Raises DestinationUnavailable if its DuckDB file does not exist.
+    """
     client: SqlClientBase[Any]
     if not exists(pipeline.destination, pipeline.dataset_name):
         raise DestinationUnavailable("Nothing has been loaded yet, the DuckDB file does not exist: run a sync.")
@@ -117,6 +120,8 @@ def connected(pipeline: dlt.Pipeline) -> Iterator[Dataset]:
     else:
         client = sql_client(pipeline)
     with client:
+        if pipeline.destination.destination_type == POSTGRES:
+            client.execute_sql("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
         yield Dataset(pipeline, client)
 
 

@@ -246,6 +246,8 @@ def export_users(
     from pipelines.export_users import cancel_exports, run_export
     from pipelines.job import Job
 
+    if cancel and global_control_group:
+        raise click.UsageError("Braze cancels exports of segments only: leave --global-control-group out.")
     if cancel:
         sys.exit(cancel_exports(segments, asked["destination"], asked["dataset"]))
     job = Job("export-users", **asked)

@@ -67,9 +67,11 @@ class Reporter:
                     )
 
     def _log(self) -> None:
+        said: dict[str, int] = {}
         while not self._ended.wait(LINE_SECONDS):
             for name, progress in list(self._progress.items()):
-                if progress.done < progress.known:
+                if said.get(name) != progress.done < progress.known:
+                    said[name] = progress.done
                     pace = self._pace(progress.known, progress.done)
                     logger.info("%s: %d of %d requests, %s", name, progress.done, progress.known, pace)
 

@@ -22,9 +22,18 @@ from sources.braze.comparison import (
     sampled,
     typed,
 )
-from sources.braze.errors import BrazeError, ConfigurationError, InvalidKey, UnknownEntity, documented_shape
+from sources.braze.errors import (
+    BrazeError,
+    ConfigurationError,
+    InvalidKey,
+    NotAvailable,
+    PermissionDenied,
+    UnknownEntity,
+    documented_shape,
+)
 from sources.braze.flatten import Answer, Row, Rows
 from sources.braze.model import ALL
+from sources.braze.record import OPTIONAL
 from sources.braze.rereading import Reread, Rereading
 from sources.braze.series import CANVAS_SERIES, CANVAS_SUMMARY, SUMMARY_DAYS, Gaps, SeriesSpec
 from sources.braze.tables import TABLES
@@ -111,7 +120,7 @@ class Verification:
         whole = catalog.resource in names
         if not (series or whole):
             return
-        entries = await self._api.entries(catalog)
+        entries = await self._listed(catalog)
         self._forget_gone(catalog, entries, series)
         chosen = sampled(entries, lambda entry: str(entry["id"]), self._count, self._calendar.today)
         for batch in _chunks(chosen):
@@ -120,6 +129,17 @@ class Verification:
         for spec in series:
             extents = self._held.extents(spec)
             await self._series(spec, [extents[entity] for entity in askable if entity in extents])
+
+    async def _listed(self, catalog: Catalog) -> Sequence[Answer]:
+        """What the catalog lists: nothing where it is one that not every workspace has."""
+        try:
+            return await self._api.entries(catalog)
+        except (InvalidKey, NotAvailable, PermissionDenied) as error:
+            if catalog.resource not in OPTIONAL:
+                raise
+            if isinstance(error, InvalidKey):
+                self._refused = error
+            return []
 
     def _forget_gone(self, catalog: Catalog, entries: Sequence[Answer], series: Sequence[SeriesSpec]) -> None:
         """What Braze does not list any more, or keeps no figures of, is neither asked for nor behind."""

@@ -179,6 +179,7 @@ def test_secrets_are_not_in_what_python_shows_of_settings() -> None:
         (("backfill", "--start", "2999-03-01", "--end", "2999-03-02"), "--start 2999-03-01 is in the future"),
         (("sync", "--log-format", "xml"), "'xml' is not one of"),
         (("schema", "--format", "xml"), "'xml' is not one of"),
+        (("export-users", "--cancel", "--segment", "s", "--global-control-group"), "leave --global-control-group out"),
         (("snyc",), "No such command 'snyc'"),
     ],
 )  # fmt: skip

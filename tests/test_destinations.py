@@ -1,6 +1,7 @@
 """Destinations by name, what stands in the way of using one, and who may use it."""
 
 import contextlib
+import re
 import socket
 import subprocess
 import sys
@@ -206,6 +207,13 @@ def test_names_of_duckdb_itself_are_no_datasets(workplace, name):
 
 def test_missing_postgres_credentials_are_asked_for(workplace):
     assert POSTGRES in refusal("postgres")
+
+
+def test_a_password_that_is_not_encoded_is_not_shown_as_host_or_database(workplace, monkeypatch):
+    monkeypatch.setenv(POSTGRES, "postgresql://loader:p@ss/word@localhost/marts")
+    sentence = refusal("postgres")
+    assert "must be percent-encoded" in sentence
+    assert not {"ss", "word"} & set(re.findall(r"\w+", sentence))
 
 
 def test_a_postgres_url_without_a_password_is_completed_by_the_message(workplace, monkeypatch):

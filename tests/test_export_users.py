@@ -24,6 +24,7 @@ from pipelines.cli import cli
 from sources.braze import braze
 from sources.braze import exports as exports_module
 from sources.braze.pii import pii_rules
+from sources.braze.user_query import UserQuery
 from sources.braze_sandbox import Sandbox, WorkspaceOptions
 from tests.loopback import Loopback, Reply
 from tests.profile_tables import EVERY_FIELD, Expected, figures, rounded
@@ -201,6 +202,12 @@ def test_external_ids(warehouse: Warehouse, workplace: Path, monkeypatch: pytest
         assert sorted(looked_up) == sorted(p["external_id"] for p in known if p.get("country") == "JP")
         assert figures(warehouse) == rounded(Expected().load(known).figures())
 
+        deleting = "DELETE FROM braze.user_devices RETURNING braze_id"
+        refused = braze_elt("export-users", "--external-ids-query", deleting, "--destination", warehouse.name)
+        assert refused.exit_code == 2, refused.output
+        assert "--external-ids-query fails:" in refused.output
+        assert figures(warehouse) == rounded(Expected().load(known).figures())
+
 
 def test_external_ids_from_stdin_and_from_another_database(
     duck: Warehouse, workplace: Path, monkeypatch: pytest.MonkeyPatch
@@ -218,6 +225,12 @@ def test_external_ids_from_stdin_and_from_another_database(
         assert rows_of(duck, "users", "external_id") == [(f"user-{n}",) for n in range(4)]
         result = braze_elt("export-users", "--external-ids-query", "VALUES (NULL), ('me?')")
         assert "1 id is not known to Braze: line 2 of the input." in result.stdout
+
+
+def test_a_postgres_url_needs_no_driver_in_it(postgres_url: str) -> None:
+    assert postgres_url.startswith("postgresql://")
+    with UserQuery(postgres_url, "SELECT 'user-1'", "--external-ids-url", "--external-ids-query").result() as result:
+        assert result.all() == [("user-1",)]
 
 
 def test_a_request_for_ids_that_fails_costs_its_ids(

@@ -253,10 +253,10 @@ def test_a_series_without_any_day_is_a_failure() -> None:
 
 
 def test_figures_of_a_send_stay_when_braze_drops_them_all() -> None:
-    sent = date(2026, 8, 20)
+    sent, dropped = date(2026, 8, 20), []
 
     def answer(path: str, query: Query) -> Any:
-        expired = days_asked(query)[-1] > sent + 14 * A_DAY
+        expired = dropped or days_asked(query)[-1] > sent + 14 * A_DAY
         counted = {sent: 100, sent + 5 * A_DAY: 7}
         return {
             "data": [
@@ -269,6 +269,9 @@ def test_figures_of_a_send_stay_when_braze_drops_them_all() -> None:
         nights = braze.nights(sends=["c:s"], lookback_days=3)
         for ahead in (1, 2, 12, 14, 15, 16, 40):
             nights.run(datetime(2026, 8, 20, 3, tzinfo=UTC) + ahead * A_DAY, "sends")
+        dropped.append(True)
+        nights.run(datetime(2026, 9, 8, 3, tzinfo=UTC), "sends", time_zone="Europe/Berlin")
+        nights.run(datetime(2026, 9, 8, 3, tzinfo=UTC), "sends", only=Span(sent, sent + 10 * A_DAY))
         active = {row["date"]: row["conversions"] for row in nights.rows("send_daily") if row.get("conversions")}
         assert active == {sent: 100, sent + 5 * A_DAY: 7}
 

@@ -160,6 +160,19 @@ def test_a_kpi_that_is_granted_later_and_began_late_is_caught_up_with_once() -> 
         assert len(nights.run(NOW + 2 * A_DAY, "kpis").requests) == len(KPIS)
 
 
+def test_a_backfill_does_not_blank_a_kpi_that_is_denied_by_now() -> None:
+    answer = kpis(from_day())
+    with Scripted(answer, opened=OPENED) as braze:
+        nights = braze.nights()
+        nights.run(NOW, "kpis")
+        before = days_with(nights, "uninstalls")
+        braze.answer = lambda path, query: DENIED if "uninstalls" in path else answer(path, query)
+        (failure,) = nights.run(NOW, "kpis", only=Span(OPENED, OPENED + 30 * A_DAY)).failures
+        assert failure.status == 403
+        assert all(row["uninstalls"] == 5 for row in nights.rows("kpi_daily"))
+        assert days_with(nights, "uninstalls") == before
+
+
 def test_rows_of_a_state_that_does_not_say_where_kpis_began_are_not_replaced_by_poorer_ones() -> None:
     with Scripted(kpis(lacking()), opened=OPENED) as braze:
         nights = braze.nights()

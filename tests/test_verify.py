@@ -428,3 +428,12 @@ def test_private_content_is_named_but_not_printed(connector, file, capsys):
     assert code == 3
     assert {"headers", "body", "url"} <= {one["column"] for one in report["differences"]}
     assert "hush" not in json.dumps(report)
+
+
+@pytest.mark.parametrize("kind", ["403", "404"])
+def test_a_feed_that_a_workspace_does_not_have_is_no_gap(sandbox, capsys, kind):
+    connector = Connector(sandbox)
+    connector.sync("cards,card_series,kpis")
+    sandbox.fail("/feed/list", kind)
+    code, report = connector.verify(capsys, "cards,card_series,kpis")
+    assert code == 0, report

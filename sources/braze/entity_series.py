@@ -268,6 +268,8 @@ class EntitySeries:
         """`series` without the days of which the warehouse has rows that also hold what is denied by now."""
         denied = [part for part in self._spec.parts if part.endpoint in self._run.record.denied]
         complete = max((day for day in self._part_cursors(denied) if day), default=None)
+        if complete is None and self._run.calendar.only and any(self._first[part.endpoint] for part in denied):
+            complete = date.max  # a backfill does not know how far the nightly runs have come
         if complete is None:
             return series
         kept = [row for row in series.rows[self._spec.table] if self._day(row) > complete]
@@ -289,9 +291,8 @@ class EntitySeries:
             return series
         kept_since = self._run.calendar.today - timedelta(days=self._spec.retention_days)
         series = flatten.without_expired(series, kept_since)
-        if series.last_active is None and self._cursor():
-            return Series({})  # what was loaded has expired since, or nothing has happened yet
-        return series
+        # Without any figure, what was loaded has expired since, or nothing has happened yet.
+        return Series({}) if series.last_active is None else series
 
 
 def _extended(since: date, answered: Mapping[Span, Answers | None]) -> date:

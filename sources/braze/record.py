@@ -27,7 +27,7 @@ FAILURES_IN_A_ROW = 20
 """Entities of one resource that may fail one after the other before the rest of it is left for the next run."""
 _LONG_ENOUGH = 2_000
 """Characters of a message to which nothing more is added."""
-_OPTIONAL = frozenset({"cards", "card_series"})
+OPTIONAL = frozenset({"cards", "card_series"})
 """Newer workspaces have no News Feed: that it is not there is no failure."""
 
 
@@ -67,13 +67,14 @@ class Record:
             await work
         except InvalidKey as error:
             self.refused = error
-            self._fail_all(resources, PermissionDenied(endpoint_of(error), HTTPStatus.UNAUTHORIZED, error.detail))
+            if not set(resources) <= OPTIONAL:
+                self._fail_all(resources, PermissionDenied(endpoint_of(error), HTTPStatus.UNAUTHORIZED, error.detail))
         except ConfigurationError:
             raise
         except Stopped:
             pass
         except (NotAvailable, PermissionDenied) as error:
-            if not set(resources) <= _OPTIONAL:
+            if not set(resources) <= OPTIONAL:
                 self._fail_all(resources, error)
         except BrazeError as error:
             self._fail_all(resources, error)

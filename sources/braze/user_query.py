@@ -19,6 +19,9 @@ from sqlalchemy.exc import (
 
 from sources.braze.errors import ConfigurationError, redact
 
+_POSTGRES = "postgresql+psycopg2"
+"""The driver that the connector brings, where a URL names none."""
+
 
 @dataclass(frozen=True)
 class UserQuery:
@@ -49,7 +52,10 @@ class UserQuery:
 
     def _engine(self) -> Engine:
         try:
-            return sqlalchemy.create_engine(self.url, poolclass=sqlalchemy.NullPool)
+            url = sqlalchemy.make_url(self.url)
+            if url.drivername == "postgresql":
+                url = url.set(drivername=_POSTGRES)
+            return sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
         except (NoSuchModuleError, ImportError) as error:
             raise ConfigurationError(
                 f"{self.url_name} needs a driver that is not installed ({error}): install it, or name another one."
