@@ -48,9 +48,10 @@ class Dataset:
     def first_column(self, sql: str) -> Iterator[str | None]:
         """Return the values of the first column that `sql` selects, as text; read in chunks.
 
-        Raises DestinationUnavailable if a table that is asked for was never loaded.
+        `sql` may be anybody's: Postgres refuses one that changes something, as a DuckDB file does that is open for
+        reading. Raises DestinationUnavailable if a table that is asked for was never loaded.
         """
-        with self._result(sql) as cursor:
+        with self._read_only(), self._result(sql) as cursor:
             while rows := cursor.fetchmany(_ROWS_AT_A_TIME):
                 yield from (None if row[0] is None else str(row[0]) for row in rows)
 
@@ -77,6 +78,15 @@ class Dataset:
             return {}
         rows = self.query(" UNION ALL ".join(counts) + " ORDER BY name")
         return {row["name"]: row["rows"] for row in rows}
+
+    @contextmanager
+    def _read_only(self) -> Iterator[None]:
+        if self._pipeline.destination.destination_type != POSTGRES:
+            yield
+            return
+        with self.client.begin_transaction():
+            self.client.execute_sql("SET TRANSACTION READ ONLY")
+            yield
 
     @contextmanager
     def _result(self, sql: str) -> Iterator[Any]:
@@ -106,10 +116,7 @@ def reading(destination_name: str, dataset: str) -> Iterator[Dataset]:
 
 @contextmanager
 def connected(pipeline: dlt.Pipeline) -> Iterator[Dataset]:
-    """Open the pipeline's dataset for reading; Postgres refuses every change through it.
-
-    Raises DestinationUnavailable if its DuckDB file does not exist.
-    """
+    """Open the pipeline's dataset. Raises DestinationUnavailable if its DuckDB file does not exist."""
     client: SqlClientBase[Any]
     if not exists(pipeline.destination, pipeline.dataset_name):
         raise DestinationUnavailable("Nothing has been loaded yet, the DuckDB file does not exist: run a sync.")
@@ -120,8 +127,6 @@ def connected(pipeline: dlt.Pipeline) -> Iterator[Dataset]:
     else:
         client = sql_client(pipeline)
     with client:
-        if pipeline.destination.destination_type == POSTGRES:
-            client.execute_sql("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
         yield Dataset(pipeline, client)
 
 
