@@ -291,8 +291,11 @@ class EntitySeries:
             return series
         kept_since = self._run.calendar.today - timedelta(days=self._spec.retention_days)
         series = flatten.without_expired(series, kept_since)
-        # Without any figure, what was loaded has expired since, or nothing has happened yet.
-        return Series({}) if series.last_active is None else series
+        # A backfill does not know what is loaded; after a change of zone much is, though there are no cursors.
+        may_be_loaded = self._cursor() or self._since() or self._run.calendar.only
+        if series.last_active is None and may_be_loaded:
+            return Series({})  # what was loaded has expired since, or nothing has happened yet
+        return series
 
 
 def _extended(since: date, answered: Mapping[Span, Answers | None]) -> date:
