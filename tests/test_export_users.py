@@ -809,7 +809,6 @@ def test_what_an_endpoint_cannot_give_is_said_and_comes_from_the_segment(
 def test_no_output_file_or_alert_has_a_value_that_the_warehouse_refuses(
     warehouse: Warehouse, workplace: Path, monkeypatch: pytest.MonkeyPatch, log_format: str
 ) -> None:
-    monkeypatch.setenv("LOAD__RAISE_ON_MAX_RETRIES", "1")
     chat = Loopback(lambda _: Reply())
     with workspace(monkeypatch, users=20) as sandbox, chat:
         setting(monkeypatch, fields=["external_id", "email"], alert_webhook=f"{chat.url}/alerts")

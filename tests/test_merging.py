@@ -212,8 +212,7 @@ def test_any_packages_leave_what_dlt_leaves(warehouse, tmp_path_factory, package
     assert results[0] == results[1]
 
 
-def test_no_value_that_a_constraint_refuses_is_in_any_word_or_file(warehouse, workplace, monkeypatch, caplog):
-    monkeypatch.setenv("LOAD__RAISE_ON_MAX_RETRIES", "1")
+def test_no_value_that_a_constraint_refuses_is_in_any_word_or_file(warehouse, workplace, caplog):
     load(workplace, destination(warehouse.name), [table(("a", 1, "x", None))])
     warehouse.execute("CREATE UNIQUE INDEX unique_value ON d.children (value)")
     with pytest.raises(PipelineStepFailed) as caught:
@@ -229,7 +228,6 @@ def test_no_value_that_a_constraint_refuses_is_in_any_word_or_file(warehouse, wo
 
 
 def test_no_value_that_postgres_refuses_is_in_any_word_or_file(workplace, postgres_url, monkeypatch, caplog):
-    monkeypatch.setenv("LOAD__RAISE_ON_MAX_RETRIES", "1")
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres_url)
     refused = (
         table(("a", 1, '["SECRET", 1e200000]', None)),

@@ -461,7 +461,7 @@ def test_a_plan_says_what_it_could_not_read(
 ) -> None:
     with workspace(campaigns=3, canvases=2) as sandbox:
         configure(monkeypatch, sandbox)
-        sandbox.fail("/campaigns/list", "400")
+        sandbox.fail("/campaigns/list", "500")
         summary = workplace / "summary.md"
         assert run(Job("sync", "campaigns,campaign_series,kpis", now=NOW, summary=summary), plan=True) == 0
         printed = capsys.readouterr().out
