@@ -8,6 +8,7 @@ COPY cannot tell the two apart, and no key is ever empty.
 
 import json
 import re
+from array import array as c_array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
@@ -54,7 +55,10 @@ def _by_fields(rows: Sequence[Row]) -> list[Columns]:
     for row in rows:
         groups[tuple(row)].append(row)
     if len(groups) * ROWS_WORTH_A_GROUP <= len(rows):
-        return [{name: [row[name] for row in some] for name in names} for names, some in groups.items()]
+        # The rows of a group have their fields in the same order, so that values need not be looked up by name.
+        return [
+            dict(zip(names, zip(*map(dict.values, some), strict=True), strict=True)) for names, some in groups.items()
+        ]
     return [{name: [row.get(name) for row in rows] for name in dict.fromkeys(chain(*groups))}]
 
 
@@ -145,6 +149,7 @@ def _with_text(table: pa.Table, names: set[str]) -> pa.Table:
 
 
 _NUMBERS = {pa.int64(), pa.float64()}
+_DATES = frozenset({date, type(None)})
 
 
 def infer(values: Iterable[Any]) -> Type | None:
@@ -188,11 +193,24 @@ def _array(values: Sequence[Any], wanted: Type) -> pa.Array:
     if wanted is Type.TIMESTAMP:
         return pa.array([_instant(value) for value in values], ARROW_TYPES[wanted])
     if wanted is Type.DATE:
-        return pa.array([_date(value) for value in values], ARROW_TYPES[wanted])
+        return _dates(values)
     if wanted is Type.BIGINT:
-        array = pa.array(values)  # told the type at once, pyarrow cuts off decimals
-        return array if array.type == pa.int64() else array.cast(pa.int64())
+        return _integers(values)
     return pa.array(values, ARROW_TYPES[wanted])
+
+
+def _dates(values: Sequence[Any]) -> pa.Array:
+    if not _DATES.issuperset(map(type, values)):
+        values = [_date(value) for value in values]
+    return pa.array(values, pa.date32())
+
+
+def _integers(values: Sequence[Any]) -> pa.Array:
+    try:
+        return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(c_array("q", values))])
+    except TypeError:  # nulls, decimals, texts
+        found = pa.array(values)  # told the type at once, pyarrow cuts off decimals
+        return found if found.type == pa.int64() else found.cast(pa.int64())
 
 
 def _clean(array: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -28,6 +29,9 @@ _INSTANT = re.compile(r".{10}[T ](?!00:00).*(?:Z|UTC|[+-]\d\d:?\d\d)")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NO_FIGURES = frozenset({"position", "number"})
 _ENVELOPE = frozenset({"message", "errors"})
+_TIME = frozenset({"time"})
+_MESSAGES = frozenset({"messages"})
+_BESIDE_COUNTERS = _TIME | _MESSAGES
 _Columns = tuple[tuple[str, str], ...] | None
 
 
@@ -240,39 +244,26 @@ def event(listed: Answer) -> Rows:
 
 def message_series(table: str, answer: Answer, key: Row, span: Span, zone: tzinfo) -> Series:
     """`campaigns/data_series` or `sends/data_series` → `{table}_daily` and its message and click tables."""
-    days: dict[date, tuple[Row, list[Row], list[Row]]] = {}
-    active = _Activity()
+    days: dict[date, Rows] = {}
+    tables = (f"{table}_daily", f"{table}_message_daily", f"{table}_message_click_daily")
     for source in answer.get("data") or ():
         day = _day(source, zone)
-        if day not in span:
-            continue
-        day_key = {**key, "date": day}
-        row = {**_scalars(source, frozenset({"time", "messages"})), **day_key}
-        active.see(day, row)
-        messages, clicks = _message_rows(day_key, source.get("messages"), active)
-        days[day] = (row, messages, clicks)
-    daily, message_table, click_table = (
-        f"{table}_daily",
-        f"{table}_message_daily",
-        f"{table}_message_click_daily",
-    )
-    rows: Rows = {daily: [], message_table: [], click_table: []}
-    for row, messages, clicks in days.values():
-        rows[daily].append(row)
-        rows[message_table] += messages
-        rows[click_table] += clicks
-    return Series(rows, set(days), active.last)
+        if day in span:
+            day_key = {**key, "date": day}
+            row = {**_scalars(source, _BESIDE_COUNTERS), **day_key}
+            messages, clicks = _message_rows(day_key, source.get("messages"))
+            days[day] = dict(zip(tables, ([row], messages, clicks), strict=True))
+    return Series(_merged(tables, days.values()), set(days), _last_active(days))
 
 
 def canvas_series(answer: Answer, key: Row, span: Span, zone: tzinfo) -> Series:
     """`canvas/data_series` with all breakdowns → the four `canvas_…_daily` tables and step message clicks."""
     days: dict[date, Rows] = {}
-    active = _Activity()
     for source in (answer.get("data") or {}).get("stats") or ():
         day = _day(source, zone)
         if day in span:
-            days[day] = _canvas_statistics("daily", source, {**key, "date": day}, active)
-    return Series(_merged(_canvas_tables("daily"), days.values()), set(days), active.last)
+            days[day] = _canvas_statistics("daily", source, {**key, "date": day})
+    return Series(_merged(_canvas_tables("daily"), days.values()), set(days), _last_active(days))
 
 
 def canvas_summary(answer: Answer, key: Row, span: Span) -> Series:
@@ -281,11 +272,10 @@ def canvas_summary(answer: Answer, key: Row, span: Span) -> Series:
     Raises `KeyError` or `TypeError` for an answer without totals: it would say that there are none.
     """
     window = {**key, "start_date": span.first, "end_date": span.last}
-    if not isinstance(answer["data"]["total_stats"], Mapping):
+    if not isinstance(answer["data"]["total_stats"], dict):
         raise TypeError("`total_stats` is no object")
-    active = _Activity()
-    statistics = _canvas_statistics("summary", answer["data"], window, active)
-    return Series(_merged(_canvas_tables("summary"), [statistics]), set(span.days()), active.last)
+    rows = _canvas_statistics("summary", answer["data"], window)
+    return Series(rows, set(span.days()), _last_active({span.last: rows}))
 
 
 def _canvas_tables(suffix: str) -> tuple[str, ...]:
@@ -293,22 +283,16 @@ def _canvas_tables(suffix: str) -> tuple[str, ...]:
     return tuple(f"{stem}_{suffix}" for stem in stems)
 
 
-def _canvas_statistics(suffix: str, source: Answer, key: Row, active: "_Activity") -> Rows:
+def _canvas_statistics(suffix: str, source: Answer, key: Row) -> Rows:
     total_table, variant_table, step_table, message_table, click_table = _canvas_tables(suffix)
     total = {**_beside_totals(source), **_scalars(source.get("total_stats") or {}), **key}
-    day = key.get("date", key.get("end_date"))
-    active.see(day, total)
     rows: Rows = {total_table: [total], variant_table: [], step_table: [], message_table: [], click_table: []}
     for variant_id, statistics in _keyed(source.get("variant_stats")):
-        variant = {**_scalars(statistics), **key, "variant_id": variant_id}
-        active.see(day, variant)
-        rows[variant_table].append(variant)
+        rows[variant_table].append({**_scalars(statistics), **key, "variant_id": variant_id})
     for step_id, statistics in _keyed(source.get("step_stats")):
         step_key = {**key, "step_id": step_id}
-        step = {**_scalars(statistics, frozenset({"messages"})), **step_key}
-        active.see(day, step)
-        rows[step_table].append(step)
-        messages, clicks = _message_rows(step_key, statistics.get("messages"), active)
+        rows[step_table].append({**_scalars(statistics, _MESSAGES), **step_key})
+        messages, clicks = _message_rows(step_key, statistics.get("messages"))
         rows[message_table] += messages
         rows[click_table] += clicks
     return rows
@@ -317,13 +301,13 @@ def _canvas_statistics(suffix: str, source: Answer, key: Row, active: "_Activity
 def _beside_totals(source: Answer) -> Row:
     """The scalars beside `total_stats`: figures that Braze may add; the Canvas's name is in `canvases`."""
     row = _scalars(source, frozenset({"time", "name"}))
-    return {name: value for name, value in row.items() if not isinstance(value, Mapping | list)}
+    return {name: value for name, value in row.items() if not isinstance(value, (dict, list))}
 
 
 def _keyed(values: Any) -> Iterable[tuple[str, Answer]]:
     """The objects of an object whose keys are identifiers; null and other shapes hold none."""
-    entries = values.items() if isinstance(values, Mapping) else ()
-    return [(key or "-", value if isinstance(value, Mapping) else {}) for key, value in entries]
+    entries = values.items() if isinstance(values, dict) else ()
+    return [(key or "-", value if isinstance(value, dict) else {}) for key, value in entries]
 
 
 def _merged(tables: Iterable[str], parts: Iterable[Rows]) -> Rows:
@@ -334,18 +318,17 @@ def _merged(tables: Iterable[str], parts: Iterable[Rows]) -> Rows:
     return rows
 
 
-def _message_rows(key: Row, messages: Any, active: "_Activity") -> tuple[list[Row], list[Row]]:
+def _message_rows(key: Row, messages: Any) -> tuple[list[Row], list[Row]]:
     rows: list[Row] = []
     clicks: list[Row] = []
-    day = key.get("date", key.get("end_date"))
-    channels = messages.items() if isinstance(messages, Mapping) else ()
+    channels = messages.items() if isinstance(messages, dict) else ()
     for channel, variations in channels:
         for position, statistics in enumerate(_listed(variations)):
-            place = {**key, "channel": channel or "-", "position": position}
             columns, click_keys = _statistics(tuple(statistics))
-            row = {**_picked(statistics, columns), **place}
-            active.see(day, row)
-            rows.append(row)
+            rows.append({**_picked(statistics, columns), **key, "channel": channel or "-", "position": position})
+            if not click_keys:
+                continue
+            place = {**key, "channel": channel or "-", "position": position}
             slides = {slide: statistics[key] for key, slide in click_keys.items()}
             clicks += [
                 {**place, "kind": kind, "number": number, "title": title, "clicks": value}
@@ -357,7 +340,7 @@ def _message_rows(key: Row, messages: Any, active: "_Activity") -> tuple[list[Ro
 def _listed(value: Any) -> list[Answer]:
     """The objects of a list that may be null, hold nulls or, where there is just one, be that object itself."""
     values = value if isinstance(value, list) else [value]
-    return [element for element in values if isinstance(element, Mapping)]
+    return [element for element in values if isinstance(element, dict)]
 
 
 def flat_series(
@@ -369,14 +352,12 @@ def flat_series(
     rename: Mapping[str, str] | None = None,
 ) -> Series:
     """A series of plain counters (segments, KPIs, sessions, events, purchases, cards) by day → `table`."""
-    rows: dict[date, Row] = {}
-    active = _Activity()
+    days: dict[date, Rows] = {}
     for source in answer.get("data") or ():
         day = _day(source, zone)
         if day in span:
-            rows[day] = {**_renamed(_scalars(source, frozenset({"time"})), rename), **key, "date": day}
-            active.see(day, rows[day])
-    return Series({table: list(rows.values())}, set(rows), active.last)
+            days[day] = {table: [{**_renamed(_scalars(source, _TIME), rename), **key, "date": day}]}
+    return Series(_merged([table], days.values()), set(days), _last_active(days))
 
 
 def hourly_series(
@@ -390,7 +371,7 @@ def hourly_series(
             hour = hour.replace(fold=1)  # without an offset the hour that clocks repeat comes twice
         hour = hour.astimezone(UTC)
         if hour.astimezone(zone).date() in span:
-            rows[hour] = {**_renamed(_scalars(source, frozenset({"time"})), rename), **key, "hour": hour}
+            rows[hour] = {**_renamed(_scalars(source, _TIME), rename), **key, "hour": hour}
     return Series({table: list(rows.values())}, _complete_days(rows, zone))
 
 
@@ -431,19 +412,11 @@ def _day(source: Answer, zone: tzinfo) -> date:
 def has_figures(row: Row) -> bool:
     """Whether any figure of the row is above zero."""
     for name, value in row.items():
-        if value and isinstance(value, int | float) and value > 0 and name not in _NO_FIGURES:
+        if value and isinstance(value, (int, float)) and value > 0 and name not in _NO_FIGURES:
             return True
     return False
 
 
-class _Activity:
-    """Remembers the last day on which any figure was above zero."""
-
-    def __init__(self) -> None:
-        self.last: date | None = None
-
-    def see(self, day: Any, row: Row) -> None:
-        if self.last is not None and day <= self.last:
-            return
-        if has_figures(row):
-            self.last = day
+def _last_active(days: Mapping[date, Rows]) -> date | None:
+    """The last day on which any figure was above zero."""
+    return next((day for day in sorted(days, reverse=True) if any(map(has_figures, chain(*days[day].values())))), None)

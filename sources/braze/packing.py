@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 import pyarrow as pa
 
@@ -44,5 +45,6 @@ def pack(rows: Rows, parents: Sequence[Row], known: Known) -> dict[str, pa.Table
 
 def _childless(table: Table, rows: Sequence[Row], parents: Sequence[Row]) -> list[Row]:
     assert table.parent
-    having = {tuple(row[name] for name in table.parent) for row in rows}
-    return [parent for parent in parents if tuple(parent[name] for name in table.parent) not in having]
+    key = itemgetter(*table.parent)
+    having = set(map(key, rows))
+    return [parent for parent in parents if key(parent) not in having]

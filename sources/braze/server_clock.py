@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 
+@lru_cache(maxsize=100)
 def http_date(text: str | None) -> float | None:
     """Epoch seconds of an HTTP date, None if it is none."""
     try:

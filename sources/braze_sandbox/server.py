@@ -49,12 +49,14 @@ class Server:
             return await self._storage(request)
         self._sandbox.log.begin(path)
         status, fault, params = 0, None, {}
+        arrived = asyncio.get_running_loop().time()
         try:
             params = await _params(request)
             fault, distortions = self._faults(path, params)
-            answer = await self._answer(request, params, fault)
+            answer = self._answer(request, params, fault)
             if distortions and answer.status < 300:
                 answer = _distorted(answer, distortions)
+            await self._delay(arrived, fault)
             response = await self._send(request, answer, fault)
             status = 0 if fault in ("reset", "truncated") else answer.status
             return response
@@ -77,10 +79,15 @@ class Server:
         options = self._workspace.options
         return fault or self._sandbox.faults.chance(options.fault_rate, options.fault_kinds), distortions
 
-    async def _answer(self, request: web.BaseRequest, params: Params, fault: str | None) -> Answer:
+    async def _delay(self, arrived: float, fault: str | None) -> None:
+        """Wait until the latency is over, which the work on the answer is a part of."""
         options = self._workspace.options
-        if options.latency or fault == "slow":
-            await asyncio.sleep(options.latency + (options.slow_seconds if fault == "slow" else 0))
+        latency = options.latency + (options.slow_seconds if fault == "slow" else 0)
+        if latency:
+            await asyncio.sleep(arrived + latency - asyncio.get_running_loop().time())
+
+    def _answer(self, request: web.BaseRequest, params: Params, fault: str | None) -> Answer:
+        options = self._workspace.options
         if fault in STATUSES:
             return _fault_answer(int(fault))
         headers: dict[str, str] = {}
