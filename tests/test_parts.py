@@ -160,6 +160,38 @@ def test_a_kpi_that_is_granted_later_and_began_late_is_caught_up_with_once() -> 
         assert len(nights.run(NOW + 2 * A_DAY, "kpis").requests) == len(KPIS)
 
 
+@pytest.mark.parametrize("failure", [Reply(400, {"message": "Invalid"}), Reply(body=b"{")])
+def test_a_kpi_that_fails_one_night_does_not_keep_the_others_away_and_loses_nothing(failure: Reply) -> None:
+    with Scripted(kpis(from_day()), opened=OPENED) as braze:
+        nights = braze.nights()
+        nights.run(NOW, "kpis")
+        answer = kpis(from_day(), figure=6)
+        braze.answer = lambda path, query: failure if "uninstalls" in path else answer(path, query)
+        (recorded,) = nights.run(NOW + A_DAY, "kpis").failures
+        assert (recorded.endpoint, recorded.end_date) == ("kpi/uninstalls/data_series", TODAY + A_DAY)
+        assert days_with(nights, "mau") == every_day(OPENED, TODAY + A_DAY)
+        assert days_with(nights, "uninstalls") == every_day(OPENED, TODAY - A_DAY)
+        braze.answer = answer
+        assert nights.run(NOW + 2 * A_DAY, "kpis").failures == []
+        assert days_with(nights, "uninstalls") == days_with(nights, "mau") == every_day(OPENED, TODAY + 2 * A_DAY)
+        for day in every_day(TODAY - 29 * A_DAY, TODAY + 2 * A_DAY):
+            (row,) = nights.rows("kpi_daily", date=day)
+            assert {name: row[name] for name in KPIS} == dict.fromkeys(KPIS, 6)
+
+
+def test_kpis_that_are_answered_on_the_first_night_are_loaded_although_one_is_not() -> None:
+    answer = kpis(from_day())
+    with Scripted(answer, opened=OPENED) as braze:
+        nights = braze.nights()
+        braze.answer = lambda path, query: Reply(400) if "kpi/dau" in path else answer(path, query)
+        failures = nights.run(NOW, "kpis").failures
+        assert {failure.endpoint for failure in failures} == {"kpi/dau/data_series"}
+        assert days_with(nights, "mau") == every_day(OPENED)
+        braze.answer = answer
+        assert nights.run(NOW + A_DAY, "kpis").failures == []
+        assert days_with(nights, "dau") == days_with(nights, "mau") == every_day(OPENED, TODAY + A_DAY)
+
+
 def test_a_backfill_does_not_blank_a_kpi_that_is_denied_by_now() -> None:
     answer = kpis(from_day())
     with Scripted(answer, opened=OPENED) as braze:

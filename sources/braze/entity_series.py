@@ -151,20 +151,24 @@ class EntitySeries:
         if run.stopping or record.given_up(spec.resource):
             return None
         try:
-            heard = await self._complete_answers(span)
-        except (InvalidKey, PermissionDenied) as error:
-            record.deny(spec.resource, error)
+            heard, errors = await self._complete_answers(span)
+        except (InvalidKey, PermissionDenied) as denial:
+            record.deny(spec.resource, denial)
             return None
         except Unreachable:
             raise
         except Stopped:
             return None
-        except BrazeError as error:
+        except BrazeError as failure:
+            heard, errors = [], [failure]
+        for error in errors:
             due = min(days.first for days in (run.calendar.needed(entity, cursor), *left) if days.last >= span.first)
             record.fail_entity(spec.resource, entity.id, Span(max(span.first, due), span.last), error, spec.unit)
+        if not heard:
             return None
-        record.went_well(spec.resource)
-        lacking = self._record_absent(heard)
+        if not errors:
+            record.went_well(spec.resource)
+        lacking = self._record_absent(heard) or bool(errors)
         if not lacking and len(self._parts()) == len(spec.parts):
             record.mend(spec.resource, entity.id, span, (spec.unit,))
         self._deliver(span, heard)
@@ -184,17 +188,22 @@ class EntitySeries:
                 run.record.fail_absent(spec.resource, entity_id, absent, endpoint, spec.unit)
         return bool(lacking)
 
-    async def _complete_answers(self, span: Span) -> list[Heard]:
+    async def _complete_answers(self, span: Span) -> tuple[list[Heard], list[BrazeError]]:
         """The answers for `span`, those that lack closed days asked for again once, and the days still missing then.
 
         Days before an entity begins are not missing; but where no gap at all is usual, an answer that begins
-        late is not taken for the entity's beginning before it has come twice.
+        late is not taken for the entity's beginning before it has come twice. Beside them the errors of the parts
+        that have no answer; if none has one, the first error is raised.
         """
-        heard = await self._answers(self._parts() or self._spec.parts, span)
+        heard, errors = await self._answers(self._parts() or self._spec.parts, span)
         doubtful = [one.part for one in heard if self._is_doubtful(one, span)]
-        if not doubtful:
-            return heard
-        return [*(one for one in heard if one.part not in doubtful), *await self._answers(doubtful, span)]
+        if doubtful:
+            again, errors_again = await self._answers(doubtful, span)
+            heard = [*(one for one in heard if one.part not in doubtful), *again]
+            errors = [*errors, *errors_again]
+        if not heard:
+            raise errors[0]
+        return heard, [error for error in errors if not isinstance(error, PermissionDenied | InvalidKey)]
 
     def _is_doubtful(self, heard: Heard, span: Span) -> bool:
         """Whether asking again may bring more."""
@@ -227,20 +236,21 @@ class EntitySeries:
         main, *others = self._spec.tables
         return [{name: row[name] for name in main.key} for row in series.rows.get(main.name, ()) if others]
 
-    async def _answers(self, parts: Sequence[Part], span: Span) -> list[Heard]:
-        """What `parts` say of `span`, those that are denied left out unless all of them are."""
+    async def _answers(self, parts: Sequence[Part], span: Span) -> tuple[list[Heard], list[BrazeError]]:
+        """What `parts` say of `span`, and the errors of those that say nothing."""
         answers = await asyncio.gather(*(self._ask(part, span) for part in parts), return_exceptions=True)
-        for answer in answers:
+        heard: list[Heard] = []
+        errors: list[BrazeError] = []
+        for part, answer in zip(parts, answers, strict=True):
+            if isinstance(answer, Series):
+                heard.append(self._heard(part, answer, span))
+            elif isinstance(answer, BrazeError) and not isinstance(answer, Unreachable):
+                errors.append(answer)
+            else:
+                raise answer
             if isinstance(answer, PermissionDenied | InvalidKey):
                 self._run.record.deny(self._spec.resource, answer)
-            elif isinstance(answer, BaseException):
-                raise answer
-        heard = [
-            self._heard(part, said, span) for part, said in zip(parts, answers, strict=True) if isinstance(said, Series)
-        ]
-        if not heard:
-            raise next(answer for answer in answers if isinstance(answer, PermissionDenied | InvalidKey))
-        return heard
+        return heard, errors
 
     def _heard(self, part: Part, series: Series, span: Span) -> Heard:
         may_begin_late = self._spec.may_begin_late(self._entity.begins)
@@ -254,7 +264,8 @@ class EntitySeries:
             return heard[0].series
         pieces = [Piece(one.series, self._blank_until(one.part)) for one in heard]
         series = joined(self._spec.table, self._spec.moment, pieces, self._run.settings.zone)
-        return self._without_denied_history(series)
+        said = [one.part for one in heard]
+        return self._without_history_of([part for part in self._spec.parts if part not in said], series)
 
     def _blank_until(self, part: Part) -> date:
         """The last day of which rows may lack `part`: all before the first that ever came, if any did."""
@@ -264,11 +275,10 @@ class EntitySeries:
         # A cursor of earlier versions does not say where the part began: its rows may have it on any day.
         return begun if self._first[part.endpoint] else date.min
 
-    def _without_denied_history(self, series: Series) -> Series:
-        """`series` without the days of which the warehouse has rows that also hold what is denied by now."""
-        denied = [part for part in self._spec.parts if part.endpoint in self._run.record.denied]
-        complete = max((day for day in self._part_cursors(denied) if day), default=None)
-        if complete is None and self._run.calendar.only and any(self._first[part.endpoint] for part in denied):
+    def _without_history_of(self, silent: Sequence[Part], series: Series) -> Series:
+        """`series` without the days of which the warehouse has rows that also hold what `silent` parts said earlier."""
+        complete = max((day for day in self._part_cursors(silent) if day), default=None)
+        if complete is None and self._run.calendar.only and any(self._first[part.endpoint] for part in silent):
             complete = date.max  # a backfill does not know how far the nightly runs have come
         if complete is None:
             return series
