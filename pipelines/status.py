@@ -16,6 +16,7 @@ from destinations.reading import Dataset, as_instant, reading
 from pipelines.outcome import LOADED_IN_SQL, ExitCode
 from pipelines.terminal import stdout
 from sources.braze.cursors import RECHECK_DAYS
+from sources.braze.series import DAILY, HOURLY
 from sources.braze.settings import parse_zone
 from sources.braze.tables import TABLES
 from sources.braze.windows import ONE_DAY
@@ -123,18 +124,29 @@ def _freshness(dataset: Dataset, counts: Mapping[str, int], today: date) -> list
     ]
 
 
+_IN_PARTS = frozenset(spec.table for spec in (*DAILY, *HOURLY) if spec.table)
+"""Tables whose columns come from several endpoints: each may be late alone."""
+
+
 def newest_days(dataset: Dataset, tables: Iterable[str]) -> dict[str, date | None]:
-    """The newest day of each of `tables` that has days; None for one without rows."""
+    """The newest day of each of `tables` that has days, with whatever the table ever had; None for one without rows."""
     dated = {name: time for name in tables if (time := _time_column(name))}
     if not dated:
         return {}
     selects = [
-        f'SELECT \'{name}\' AS name, CAST(max("{time}") AS VARCHAR) AS newest FROM "{name}"'
+        f'SELECT \'{name}\' AS name, CAST(max("{time}") AS VARCHAR) AS day FROM "{name}" WHERE "{column}" IS NOT NULL'
         for name, time in dated.items()
+        for column in (_figures(name) if name in _IN_PARTS else (time,))
     ]
-    rows = dataset.query(" UNION ALL ".join(selects))
-    newest = {row["name"]: _day(row["newest"]) for row in rows}
-    return {name: newest[name] for name in dated}
+    found: dict[str, list[date]] = {name: [] for name in dated}
+    for row in dataset.query(" UNION ALL ".join(selects)):
+        if day := _day(row["day"]):
+            found[row["name"]].append(day)
+    return {name: min(days, default=None) for name, days in found.items()}
+
+
+def _figures(table: str) -> list[str]:
+    return [column.name for column in TABLES[table].columns if column.name not in TABLES[table].key]
 
 
 def _day(text: Any) -> date | None:

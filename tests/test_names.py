@@ -68,6 +68,15 @@ def test_a_product_named_like_the_total_does_not_ask_for_the_total_twice() -> No
         assert named == {None: 2, "a": 2}
 
 
+def test_products_that_braze_does_not_list_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    with Scripted(workspace(products=["Shirt"]), opened=OPENED) as braze:
+        braze.nights(products=[ALL, "Shirt"]).run(NOW, "purchases")
+        assert "products" not in caplog.text
+        night = braze.nights(products=["shirt", "Shirt", "Hat"]).run(NOW, "purchases")
+        assert "does not list: Hat, shirt." in caplog.text
+        assert len(night.asked("/purchases/revenue_series", product="Shirt")) == 2
+
+
 @pytest.mark.parametrize(
     ("key", "name"),
     [

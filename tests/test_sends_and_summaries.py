@@ -30,6 +30,15 @@ def test_figures_of_sends_outlive_their_two_weeks_in_braze(sandbox):
         assert figures(nights, "send_message_daily") >= loaded
 
 
+def test_a_failure_of_a_send_ends_with_the_setting_that_asks_for_it(sandbox):
+    today = sandbox.workspace.now().date()
+    nights = Nights(sandbox, sends=["no-campaign:no-send"])
+    (failure,) = nights.night(today, select="sends").failures
+    assert nights.night(today, select="kpis").resolved == []
+    assert nights.night(today, select="kpis", sends=[]).resolved[0].entity_id == failure.entity_id
+    assert nights.night(today, select="kpis", sends=[]).resolved == []
+
+
 @pytest.mark.parametrize("sandbox", ["exclusive", "inclusive"], indirect=True)
 def test_a_summary_sums_the_days_of_its_key_under_both_readings(sandbox):
     nights = Nights(sandbox)

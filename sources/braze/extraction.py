@@ -161,16 +161,25 @@ class Extraction:
         failing = {(failure.resource, failure.entity_id) for failure in record.failures}
         for walk in walks:
             for resource in walk.resources:
-                if not self.run.settings.hourly:
-                    record.open_failures.forget_hours(resource)
                 if (resource, ALL) not in failing:
                     record.mend(resource, ALL)
                     if walk.complete:
                         record.open_failures.forget(resource, record.asked[resource])
+        self._mend_unwanted()
         if self.request and USERS_RESOURCE in self._selected:
             for name in (ALL, *self.request.names):
                 if (USERS_RESOURCE, name) not in failing:
                     record.mend(USERS_RESOURCE, name)
+
+    def _mend_unwanted(self) -> None:
+        """Close what failed of series by hour and of sends, once no setting asks for them."""
+        settings, record = self.run.settings, self.run.record
+        if not settings.hourly:
+            for resource in self._selected:
+                record.open_failures.forget_hours(resource)
+        if not (settings.sends or settings.sends_query):
+            for name in record.open_failures.entities("sends"):
+                record.mend("sends", name)
 
     async def _users(self, request: ProfileRequest) -> None:
         run = self.run

@@ -1,6 +1,7 @@
 """The walks through a workspace: each lists what there is and asks for the series of it while it goes on listing."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +18,8 @@ from sources.braze.parcels import Parcel
 from sources.braze.run import Run
 from sources.braze.series import SeriesSpec, specs
 from sources.braze.settings import Pair
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -164,14 +167,22 @@ class Walks:
 
     async def _purchases(self) -> None:
         wanted = self._run.settings.products
+        unlisted = set(wanted) - {ALL}
         async with _tasks() as tasks:
             tasks.create_task(self._purchase_series(ALL))
             async for page in names(self._run.api.get, endpoints.PURCHASES_PRODUCT_LIST, "products", None):
+                unlisted.difference_update(page)
                 rows = [{"product": product, "synced_at": self._run.calendar.now} for product in page]
                 self._run.post("purchases", Parcel(plain={"products": rows}))
                 for product in page:
                     if product != ALL and (product in wanted or ALL in wanted):  # `*` is the total
                         tasks.create_task(self._purchase_series(product))
+            if unlisted:
+                logger.warning(
+                    "`products` names what Braze does not list: %s. Compare with the column `product` of the table"
+                    " `products`.",
+                    ", ".join(sorted(unlisted)),
+                )
 
     async def _purchase_series(self, product: str) -> None:
         for spec in self._specs("purchases"):
