@@ -192,6 +192,13 @@ def test_kpis_that_are_answered_on_the_first_night_are_loaded_although_one_is_no
         assert days_with(nights, "dau") == days_with(nights, "mau") == every_day(OPENED, TODAY + A_DAY)
 
 
+def test_a_kpi_that_fails_is_recorded_beside_those_that_are_denied() -> None:
+    with Scripted(lambda path, _: Reply(400) if "kpi/dau" in path else DENIED, opened=OPENED) as braze:
+        failures = braze.nights().run(NOW, "kpis").failures
+        assert sorted(failure.status or 0 for failure in failures if "dau" in failure.endpoint) == [400, 400]
+        assert {failure.status for failure in failures if "dau" not in failure.endpoint} == {403}
+
+
 def test_a_backfill_does_not_blank_a_kpi_that_is_denied_by_now() -> None:
     answer = kpis(from_day())
     with Scripted(answer, opened=OPENED) as braze:

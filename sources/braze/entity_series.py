@@ -193,7 +193,7 @@ class EntitySeries:
 
         Days before an entity begins are not missing; but where no gap at all is usual, an answer that begins
         late is not taken for the entity's beginning before it has come twice. Beside them the errors of the parts
-        that have no answer; if none has one, the first error is raised.
+        that have no answer and are not denied; if none has an answer, the first error is raised.
         """
         heard, errors = await self._answers(self._parts() or self._spec.parts, span)
         doubtful = [one.part for one in heard if self._is_doubtful(one, span)]
@@ -201,9 +201,10 @@ class EntitySeries:
             again, errors_again = await self._answers(doubtful, span)
             heard = [*(one for one in heard if one.part not in doubtful), *again]
             errors = [*errors, *errors_again]
+        failed = [error for error in errors if not isinstance(error, PermissionDenied | InvalidKey)]
         if not heard:
-            raise errors[0]
-        return heard, [error for error in errors if not isinstance(error, PermissionDenied | InvalidKey)]
+            raise (failed or errors)[0]
+        return heard, failed
 
     def _is_doubtful(self, heard: Heard, span: Span) -> bool:
         """Whether asking again may bring more."""
