@@ -7,6 +7,7 @@ receive and parse.
 import asyncio
 import logging
 import re
+import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -112,9 +113,11 @@ class Client:
             "Accept-Encoding": "gzip, deflate",
         }
         self._blank.prepare("GET", f"{base_url}/", headers)
-        # One more request for each thread is ready to leave; all others wait where they can still be held back.
-        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="braze")
-        self._handed_over = asyncio.Semaphore(2 * concurrency)
+        # Half of the threads wait for Braze while the others make rows of what has come. One more request for each
+        # place is ready to leave; all others wait where they can still be held back.
+        self._slots = threading.BoundedSemaphore(concurrency)
+        self._threads = ThreadPoolExecutor(2 * concurrency, thread_name_prefix="braze")
+        self._handed_over = asyncio.Semaphore(3 * concurrency)
         self.room: Callable[[], Awaitable[object]] | None = None
         self._session = requests.Session()
         for scheme in ("https://", "http://"):
@@ -309,10 +312,13 @@ class Client:
 
     def _exchange(self, call: _Call) -> Answer:
         """Send, receive, parse and apply `then`, in a worker thread. Raises `requests.RequestException`."""
-        started = time.perf_counter()
-        response = self._session.send(call.prepared, timeout=self._timeout, allow_redirects=False, **self._environment)
-        # In one piece: requests itself takes ten kilobytes at a time, and all threads take turns for each of them.
-        content = b"".join(response.iter_content(None))
+        with self._slots:
+            started = time.perf_counter()
+            response = self._session.send(
+                call.prepared, timeout=self._timeout, allow_redirects=False, **self._environment
+            )
+            # In one piece: requests itself takes ten kilobytes at a time, and all threads take turns for each of them.
+            content = b"".join(response.iter_content(None))
         status = response.status_code
         logger.debug(
             "%s %s: %d in %d ms, request id %s",
