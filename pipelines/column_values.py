@@ -5,8 +5,8 @@ from datetime import date, datetime
 from typing import Any
 
 from destinations.reading import as_instant
-from sources.braze.flatten import Row
 from sources.braze.model import Table, Type
+from sources.braze.rows import Row
 
 
 def _as_day(value: Any) -> Any:

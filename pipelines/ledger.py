@@ -10,8 +10,8 @@ from destinations.ledger import can_close, close
 from pipelines.outcome import Outcome, Status
 from sources.braze.arrow import to_arrow
 from sources.braze.extraction import Extraction
-from sources.braze.flatten import Row
 from sources.braze.hints import with_table
+from sources.braze.rows import Row, Sheet
 from sources.braze.tables import TABLES
 
 _TABLE = TABLES["sync_runs"]
@@ -64,7 +64,7 @@ class Ledger:
     def _rows(self) -> Iterator[Any]:
         row = self._row()
         rows = [row] if self._in_place else [*self._unfinished(row), row]
-        yield with_table(_TABLE, to_arrow(_TABLE, rows, {}))
+        yield with_table(_TABLE, to_arrow(_TABLE, Sheet(rows), {}))
 
     def _unfinished(self, row: Row) -> Iterator[Row]:
         """The row of the run before if it was killed: where rows cannot be changed, the state remembers it."""

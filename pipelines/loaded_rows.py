@@ -14,9 +14,9 @@ from destinations.inspection import Extent
 from destinations.reading import Dataset, as_instant
 from pipelines.column_values import as_declared, row_as_declared
 from sources.braze.comparison import comparable
-from sources.braze.flatten import Row
 from sources.braze.model import Table
 from sources.braze.planning import Calendar
+from sources.braze.rows import Row
 from sources.braze.series import SeriesSpec, specs
 from sources.braze.tables import TABLES, tables_of
 from sources.braze.windows import Span, Unit, local_day, midnight

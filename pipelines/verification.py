@@ -31,10 +31,11 @@ from sources.braze.errors import (
     UnknownEntity,
     documented_shape,
 )
-from sources.braze.flatten import Answer, Row, Rows
+from sources.braze.flatten import Answer
 from sources.braze.model import ALL
 from sources.braze.record import OPTIONAL
 from sources.braze.rereading import Reread, Rereading
+from sources.braze.rows import Row, Rows
 from sources.braze.series import CANVAS_SERIES, CANVAS_SUMMARY, SUMMARY_DAYS, Gaps, SeriesSpec
 from sources.braze.tables import TABLES
 from sources.braze.windows import ONE_DAY, Span, windows

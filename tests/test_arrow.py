@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sources.braze.arrow import ARROW_TYPES, conform, infer, to_arrow, tombstones, union
 from sources.braze.model import TOMBSTONE, Column, Table, Type
+from sources.braze.rows import Sheet
 from sources.braze.tables import TABLES
 
 TYPES = Table(
@@ -48,7 +49,7 @@ def stored(table: pa.Table, name: str, row: int) -> list[Any]:
 @example(Type.DOUBLE, ["x", True, 1])
 def test_a_declared_column_takes_any_value_and_a_variant_what_it_cannot_hold(kind: Type, values: list[Any]) -> None:
     name = f"a_{kind.value}"
-    table = union([to_arrow(TYPES, [{"id": "k", name: value} for value in values], {})])
+    table = union([to_arrow(TYPES, Sheet([{"id": "k", name: value} for value in values]), {})])
     if name in table.column_names:
         assert table.schema.field(name).type == ARROW_TYPES[kind]
     for row, value in enumerate(values):
@@ -87,7 +88,7 @@ def test_a_declared_column_takes_any_value_and_a_variant_what_it_cannot_hold(kin
 )
 def test_values_as_columns_hold_them(kind: Type, value: Any, held: dict[str, Any]) -> None:
     name = f"a_{kind.value}"
-    (row,) = union([to_arrow(TYPES, [{"id": "k", name: value}], {})]).to_pylist()
+    (row,) = union([to_arrow(TYPES, Sheet([{"id": "k", name: value}]), {})]).to_pylist()
     assert {key: cell for key, cell in row.items() if key != "id" and cell is not None} == {
         f"{name}{suffix}": cell for suffix, cell in held.items()
     }
@@ -98,7 +99,7 @@ def test_values_as_columns_hold_them(kind: Type, value: Any, held: dict[str, Any
 @example("\\\x00\\\\\x00")
 @example({"\x00a": ["\x00", "\\u0000"]})
 def test_json_columns_hold_valid_json_without_nul(value: Any) -> None:
-    (row,) = union([to_arrow(TYPES, [{"id": "k", "a_json": value}], {})]).to_pylist()
+    (row,) = union([to_arrow(TYPES, Sheet([{"id": "k", "a_json": value}]), {})]).to_pylist()
     if value is None:
         assert row.get("a_json") is None
         return
@@ -132,12 +133,14 @@ def test_the_type_of_a_discovered_column(values: list[Any], kind: Type | None) -
 
 def test_what_is_nested_very_deep_is_json_all_the_same() -> None:
     deep = orjson.loads("[" * 500 + '"ü"' + "]" * 500)
-    table = to_arrow(Table("t", "r", "", ("id",), (Column("id", Type.TEXT, ""),)), [{"id": "a", "new": deep}], {})
+    table = to_arrow(
+        Table("t", "r", "", ("id",), (Column("id", Type.TEXT, ""),)), Sheet([{"id": "a", "new": deep}]), {}
+    )
     assert table.column("new").to_pylist() == ["[" * 500 + '"ü"' + "]" * 500]
 
 
 def test_a_discovered_column_of_nulls_is_left_out() -> None:
-    assert to_arrow(TYPES, [{"id": "k", "new": None}], {}).column_names == ["id"]
+    assert to_arrow(TYPES, Sheet([{"id": "k", "new": None}]), {}).column_names == ["id"]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +155,7 @@ def test_a_discovered_column_of_nulls_is_left_out() -> None:
     ],
 )
 def test_a_discovered_column_keeps_the_type_it_has_in_the_warehouse(tonight: Any, held: dict[str, Any]) -> None:
-    (row,) = to_arrow(TYPES, [{"id": "k", "new": tonight}], {"new": Type.BIGINT}).to_pylist()
+    (row,) = to_arrow(TYPES, Sheet([{"id": "k", "new": tonight}]), {"new": Type.BIGINT}).to_pylist()
     assert {key: cell for key, cell in row.items() if key != "id" and cell is not None} == held
 
 
@@ -166,7 +169,7 @@ def test_answers_that_disagree_on_the_type_of_a_discovered_column_lose_nothing(
 ) -> None:
     """Answers are packed at the same time: none knows what type another has found."""
     known = {"new": in_warehouse} if in_warehouse and in_warehouse is not Type.JSON else {}
-    packed = [to_arrow(TYPES, [{"id": "k", "new": value} for value in values], {}) for values in answers]
+    packed = [to_arrow(TYPES, Sheet([{"id": "k", "new": value} for value in values]), {}) for values in answers]
     item = conform(TYPES, union(packed), known)
     assert len(set(item.column_names)) == len(item.column_names)
     for row, value in enumerate(value for values in answers for value in values):
@@ -177,8 +180,8 @@ def test_answers_that_disagree_on_the_type_of_a_discovered_column_lose_nothing(
 
 
 def test_a_variant_that_one_answer_made_and_another_needs_is_one_column() -> None:
-    before = to_arrow(TYPES, [{"id": "a", "new": "x"}], {"new": Type.BIGINT})
-    unaware = to_arrow(TYPES, [{"id": "b", "new": "y"}, {"id": "c", "new": 3}], {})
+    before = to_arrow(TYPES, Sheet([{"id": "a", "new": "x"}]), {"new": Type.BIGINT})
+    unaware = to_arrow(TYPES, Sheet([{"id": "b", "new": "y"}, {"id": "c", "new": 3}]), {})
     item = conform(TYPES, union([before, unaware]), {"new": Type.BIGINT})
     assert sorted(item.to_pylist(), key=lambda row: row["id"]) == [
         {"id": "a", "new": None, "new__v_text": "x"},
@@ -188,7 +191,9 @@ def test_a_variant_that_one_answer_made_and_another_needs_is_one_column() -> Non
 
 
 def test_numbers_widen_when_no_type_is_known_yet() -> None:
-    item = union([to_arrow(TYPES, [{"id": "a", "new": 0}], {}), to_arrow(TYPES, [{"id": "b", "new": 0.5}], {})])
+    item = union(
+        [to_arrow(TYPES, Sheet([{"id": "a", "new": 0}]), {}), to_arrow(TYPES, Sheet([{"id": "b", "new": 0.5}]), {})]
+    )
     assert item.column("new").to_pylist() == [0.0, 0.5]
 
 
@@ -211,5 +216,5 @@ def test_a_tombstone_has_every_key_and_is_marked(table: Table) -> None:
 
 def test_keys_are_not_nullable_and_all_else_is() -> None:
     rows = [{"campaign_id": "c", "date": date(2026, 3, 1) + timedelta(days=day), "revenue": None} for day in range(2)]
-    schema = to_arrow(TABLES["campaign_daily"], rows, {}).schema
+    schema = to_arrow(TABLES["campaign_daily"], Sheet(rows), {}).schema
     assert {column.name: column.nullable for column in schema} == {"campaign_id": False, "date": False, "revenue": True}

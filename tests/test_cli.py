@@ -160,7 +160,7 @@ def test_secrets_are_not_in_what_python_shows_of_settings() -> None:
     secrets = {name: f"hush-{name}" for name in ("api_key", "pii_key")}
     urls = {name: f"https://u:hush-{name}@host/x" for name in ("alert_webhook", "sends_query_url")}
     shown = repr(resolve(endpoint="US-01", pii={"email": "hash"}, sends_query="SELECT 1", **secrets, **urls))
-    shown += repr(Question.about(endpoints.CAMPAIGNS_LIST, {}, "hush-key"))
+    shown += repr(Question(endpoints.CAMPAIGNS_LIST, {}, "hush-key"))
     shown += repr(UserQuery("sqlite://u:hush-query@x", "SELECT 1", "`url`", "`query`"))
     assert "hush" not in shown
 

@@ -21,6 +21,7 @@ from sources.braze.comparison import (
     typed,
 )
 from sources.braze.relations import ownerships
+from sources.braze.rows import Sheet
 from sources.braze.tables import RESOURCES, TABLES
 
 DAILY = TABLES["campaign_daily"]
@@ -43,7 +44,7 @@ def test_rows_equal_themselves_in_any_order_with_nulls_and_the_connectors_own_co
         comparable({**row, "revenue": None, "_dlt_load_id": "1.2", "synced_at": datetime.now(tz=UTC)})
         for row in reversed(rows(by_day))
     ]
-    assert list(compare(DAILY, stored, typed(DAILY, rows(by_day)))) == []
+    assert list(compare(DAILY, stored, typed(DAILY, Sheet(rows(by_day))))) == []
 
 
 @given(days, days)
@@ -67,7 +68,7 @@ def values(table, ours, theirs):
     key = dict.fromkeys(table.key, "x")
     return [
         (one.column, one.warehouse, one.api)
-        for one in compare(table, [comparable({**key, **ours})], typed(table, [{**key, **theirs}]))
+        for one in compare(table, [comparable({**key, **ours})], typed(table, Sheet([{**key, **theirs}])))
     ]
 
 
@@ -93,9 +94,9 @@ def test_json_is_compared_by_meaning_whether_the_driver_parses_it_or_not():
 def test_a_value_too_odd_for_its_column_is_found_in_the_variant_column():
     key = {"campaign_id": "c", "date": DAY}
     stored = comparable({**key, "conversions": None, "conversions__v_text": "many"})
-    assert list(compare(DAILY, [stored], typed(DAILY, [{**key, "conversions": "many"}]))) == []
+    assert list(compare(DAILY, [stored], typed(DAILY, Sheet([{**key, "conversions": "many"}])))) == []
     new = comparable({**key, "brand_new__v_text": "12"})
-    assert list(compare(DAILY, [new], typed(DAILY, [{**key, "brand_new": 12}]))) == []
+    assert list(compare(DAILY, [new], typed(DAILY, Sheet([{**key, "brand_new": 12}])))) == []
 
 
 @pytest.mark.parametrize("value", [1.5, 2**70, True, "NaN", [1], {"a": 1}])
@@ -104,9 +105,9 @@ def test_a_value_among_texts_in_a_variant_column_is_the_apis(name, value):
     """What is loaded together shares a column: `1.5` is text there because another campaign said `many`."""
     keys = [{"campaign_id": campaign, "date": DAY} for campaign in ("c", "d")]
     rows = [{**keys[0], name: "many"}, {**keys[1], name: value}]
-    stored = to_arrow(DAILY, rows, {}).to_pylist()
-    assert list(compare(DAILY, [comparable(stored[1])], typed(DAILY, [rows[1]]))) == []
-    (difference,) = compare(DAILY, [comparable(stored[1])], typed(DAILY, [{**rows[1], name: 7}]))
+    stored = to_arrow(DAILY, Sheet(rows), {}).to_pylist()
+    assert list(compare(DAILY, [comparable(stored[1])], typed(DAILY, Sheet([rows[1]])))) == []
+    (difference,) = compare(DAILY, [comparable(stored[1])], typed(DAILY, Sheet([{**rows[1], name: 7}])))
     assert difference.column == name
 
 

@@ -28,6 +28,7 @@ from destinations.reading import connected
 from destinations.settings import apply_loader_defaults
 from sources.braze.arrow import to_arrow
 from sources.braze.hints import with_table
+from sources.braze.rows import Sheet
 from sources.braze.tables import TABLES
 from tests.postgres import PASSWORD
 
@@ -404,7 +405,7 @@ def events(*rows: dict[str, Any]) -> DltResource:
     table = TABLES["events"]
 
     def items() -> Iterator[DataItemWithMeta]:
-        yield with_table(table, to_arrow(table, rows, {}))
+        yield with_table(table, to_arrow(table, Sheet(rows), {}))
 
     return DltResource.from_data(items(), "events")
 

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from sources.braze.outbox import BACKLOG_ROWS, WAITING_ROWS, Outbox
 from sources.braze.packing import Known
 from sources.braze.parcels import PACKED_ROWS, Parcel
+from sources.braze.rows import Sheet
 
 FIRST = date(2020, 1, 1)
 
@@ -13,7 +14,7 @@ FIRST = date(2020, 1, 1)
 def parcel(campaign: str, rows: int) -> Parcel:
     """Days of a campaign that has no messages: each is the parent of none, and its tombstone is one more row."""
     days = [{"campaign_id": campaign, "date": FIRST + timedelta(days=day)} for day in range(rows)]
-    return Parcel(plain={"campaign_daily": days, "campaign_message_daily": []}, parents=days)
+    return Parcel(plain={"campaign_daily": Sheet(days), "campaign_message_daily": Sheet()}, parents=Sheet(days))
 
 
 def test_what_packing_adds_leaves_the_bound_of_what_waits_as_it_is() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,8 +22,9 @@ from sources.braze.arrow import to_arrow, union
 from sources.braze.catalog import CATALOGS
 from sources.braze.client import Client
 from sources.braze.endpoints import Endpoint
-from sources.braze.flatten import Row, Rows
+from sources.braze.fields import column_name
 from sources.braze.model import ALL, Type
+from sources.braze.rows import Row, Sheet
 from sources.braze.series import Part, SeriesSpec, specs
 from sources.braze.tables import RESOURCES, TABLES, tables_of
 from sources.braze.windows import ONE_DAY, Span, Unit
@@ -31,6 +32,7 @@ from sources.braze.windows import ONE_DAY, Span, Unit
 CASSETTES = Path(__file__).parent / "cassettes"
 LIVE = CASSETTES / "live"
 ROWS = CASSETTES / "rows"
+Tables = dict[str, list[Row]]
 HOST = "https://rest.example.com"
 KEY = "cassette-key"
 ZONE = ZoneInfo("Europe/Berlin")
@@ -165,13 +167,13 @@ async def _ask(client: Client, question: Question) -> Exchange:
     return Exchange(endpoint, question.fields, question.status, answer, cursor)
 
 
-def rows_of(exchange: Exchange) -> Rows:
+def rows_of(exchange: Exchange) -> Tables:
     """The rows of an answer by table, as the source makes them; none for exports."""
     endpoint, answer = exchange.endpoint, exchange.answer
     if catalog := _LISTINGS.get(endpoint):
         return _together([catalog.flatten(entry, {}) for entry in answer[catalog.items]])
     if catalog := _DETAILS.get(endpoint):
-        return catalog.flatten({"id": exchange.fields[catalog.parameter]}, answer)
+        return _together([catalog.flatten({"id": exchange.fields[catalog.parameter]}, answer)])
     if endpoint is endpoints.EVENTS:
         return _together([flatten.event(entry) for entry in answer["events"]])
     if endpoint is endpoints.EVENTS_LIST:
@@ -181,7 +183,8 @@ def rows_of(exchange: Exchange) -> Rows:
     spec, part = SERIES.get((endpoint, Unit(exchange.fields.get("unit", "day"))), (None, None))
     if spec is None or part is None:
         return {}
-    return part.flatten(answer, entity_key(spec, exchange.fields), _span(spec, exchange.fields), ZONE).rows
+    series = part.flatten(answer, entity_key(spec, exchange.fields), _span(spec, exchange.fields), ZONE)
+    return _together([series.rows])
 
 
 def entity_key(spec: SeriesSpec, fields: dict[str, Any]) -> Row:
@@ -197,20 +200,20 @@ def _span(spec: SeriesSpec, fields: dict[str, Any]) -> Span:
     return Span(end - days * ONE_DAY, end - ONE_DAY)
 
 
-def _together(parts: Iterable[Rows]) -> Rows:
-    rows: Rows = {}
+def _together(parts: Iterable[Mapping[str, Iterable[Row]]]) -> Tables:
+    rows: Tables = {}
     for part in parts:
         for table, added in part.items():
             rows.setdefault(table, []).extend(added)
     return rows
 
 
-def typed(parts: Iterable[Rows]) -> Rows:
+def typed(parts: Iterable[Tables]) -> Tables:
     """Rows with the types they have in the warehouse, one per key, without nulls, in the order of their keys."""
-    found: Rows = {}
+    found: Tables = {}
     for table, rows in _together(parts).items():
         if rows:
-            columns = union([to_arrow(TABLES[table], rows, {})])
+            columns = union([to_arrow(TABLES[table], Sheet(rows), {})])
             found[table] = by_key(table, (plain(table, row) for row in columns.to_pylist()))
     return found
 
@@ -247,7 +250,7 @@ _PLACES = {
 _FREE_TEXT = {"title"}
 
 
-def unplaced(exchange: Exchange, rows: Rows) -> set[str]:
+def unplaced(exchange: Exchange, rows: Tables) -> set[str]:
     """The fields of an answer for which `rows` have neither a column nor rows."""
     columns = {name for of_table in rows.values() for row in of_table for name in row}
     content = {name: value for name, value in exchange.answer.items() if name not in ("message", "errors")}
@@ -260,7 +263,7 @@ def _unplaced(value: Any, columns: set[str]) -> Iterator[str]:
     for item in value if isinstance(value, list) else []:
         yield from _unplaced(item, columns)
     for key, content in value.items() if isinstance(value, dict) else []:
-        name = flatten.column_name(key)
+        name = column_name(key)
         if name in columns or content in ([], {}):
             continue
         if isinstance(content, dict) or (isinstance(content, list) and isinstance(content[0], dict)):
@@ -269,13 +272,13 @@ def _unplaced(value: Any, columns: set[str]) -> Iterator[str]:
             yield key
 
 
-def expected(name: str) -> Rows:
+def expected(name: str) -> Tables:
     """What the answers of a cassette must become."""
-    rows: Rows = read_yaml(ROWS / f"{name}.yaml")
+    rows: Tables = read_yaml(ROWS / f"{name}.yaml")
     return rows
 
 
-def exact(rows: Rows) -> dict[str, list[dict[str, tuple[str, Any]]]]:
+def exact(rows: Tables) -> dict[str, list[dict[str, tuple[str, Any]]]]:
     """Rows in which 1, 1.0 and True differ."""
     return {
         table: [{name: (type(value).__name__, value) for name, value in row.items()} for row in of_table]

@@ -26,17 +26,21 @@ PERSONAL = ("external_ids", "user_aliases", "device_id", "braze_id", "email_addr
 
 @dataclass(frozen=True)
 class Question:
-    """What was asked, as far as logs may know: `subject` names the entity, `secrets` is what to redact."""
+    """The query parameters or body `fields` that were put to `endpoint`."""
 
     endpoint: Endpoint
-    subject: str
-    secrets: tuple[str, ...] = field(repr=False)
+    fields: Mapping[str, Any] = field(repr=False)
+    api_key: str = field(repr=False)
 
-    @classmethod
-    def about(cls, endpoint: Endpoint, fields: Mapping[str, Any], api_key: str) -> "Question":
-        """Return the question that these query parameters or body fields put to `endpoint`."""
-        subject = ", ".join(f"{name} {fields[name]}" for name in NAMING if fields.get(name))
-        return cls(endpoint, subject, (api_key, *_strings(fields.get(name) for name in PERSONAL)))
+    @property
+    def subject(self) -> str:
+        """The entity that was asked about, in words."""
+        return ", ".join(f"{name} {self.fields[name]}" for name in NAMING if self.fields.get(name))
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not show up in errors and logs."""
+        return (self.api_key, *_strings(self.fields.get(name) for name in PERSONAL))
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sources.braze.flatten import Row, instant
+from sources.braze.flatten import instant
 from sources.braze.model import TOMBSTONE, Table, Type
+from sources.braze.rows import Columns, Sheet
 
 ARROW_TYPES: dict[Type, pa.DataType] = {
     Type.TEXT: pa.string(),
@@ -31,35 +32,17 @@ ARROW_TYPES: dict[Type, pa.DataType] = {
     Type.DATE: pa.date32(),
     Type.TIMESTAMP: pa.timestamp("us", tz="UTC"),
 }
-ROWS_WORTH_A_GROUP = 100
-"""So many rows with the same fields are worth arrays of their own."""
 
 
-def to_arrow(table: Table, rows: Sequence[Row], known: Mapping[str, Type]) -> pa.Table:
+def to_arrow(table: Table, rows: Sheet, known: Mapping[str, Type]) -> pa.Table:
     """`rows` of `table` as an Arrow table; columns that no row has are left out, key columns are not nullable.
 
     `known` gives the types of discovered columns that the warehouse has already, so that a counter that was an
     integer yesterday is not guessed anew today.
     """
-    groups = _by_fields(rows)
+    groups = rows.columns()
     types = _types(table, groups, known)
     return pa.concat_tables([_uniform(table, group, types) for group in groups], promote_options="default")
-
-
-Columns = dict[str, Sequence[Any]]
-
-
-def _by_fields(rows: Sequence[Row]) -> list[Columns]:
-    """`rows` by column, those with the same fields together: a channel has a few of its table's many counters."""
-    groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
-    for row in rows:
-        groups[tuple(row)].append(row)
-    if len(groups) * ROWS_WORTH_A_GROUP <= len(rows):
-        # The rows of a group have their fields in the same order, so that values need not be looked up by name.
-        return [
-            dict(zip(names, zip(*map(dict.values, some), strict=True), strict=True)) for names, some in groups.items()
-        ]
-    return [{name: [row.get(name) for row in rows] for name in dict.fromkeys(chain(*groups))}]
 
 
 def _types(table: Table, groups: Sequence[Columns], known: Mapping[str, Type]) -> dict[str, Type]:

@@ -10,8 +10,9 @@ from zoneinfo import ZoneInfo
 
 from sources.braze import endpoints, flatten
 from sources.braze.endpoints import Endpoint
-from sources.braze.flatten import Answer, Row, Rows
+from sources.braze.flatten import Answer
 from sources.braze.model import ALL
+from sources.braze.rows import Row, Rows
 from sources.braze.windows import local_day
 
 

@@ -1,26 +1,20 @@
 """HTTP with Braze: one request in, one parsed answer out, or one of `errors`.
 
-Retries and waits for the rate limit are `await`s on the event loop and hold no thread; the threads only send,
-receive and parse.
+Retries and waits for the rate limit are `await`s on the event loop and hold no thread.
 """
 
 import asyncio
 import logging
 import re
-import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar, overload
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import urlsplit
 
-import orjson
 import requests
-from requests.adapters import HTTPAdapter
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
 from sources.braze.answers import (
@@ -29,7 +23,6 @@ from sources.braze.answers import (
     Json,
     Question,
     detail,
-    is_success,
     json_object,
     network_failure,
     problem,
@@ -47,6 +40,7 @@ from sources.braze.errors import (
     Stopped,
     Unreachable,
 )
+from sources.braze.exchange import Call, Exchange
 from sources.braze.lanes import aside
 from sources.braze.rate_limits import RateLimits
 from sources.braze.traffic import Traffic
@@ -64,16 +58,6 @@ LONGEST_RETRY_AFTER = 300.0
 """Seconds of pause that a failing server is granted at most; what needs longer is left for the next run."""
 REFUSALS = 20
 """429s in a row after which a request is given up."""
-
-
-@dataclass(frozen=True)
-class _Call:
-    question: Question
-    prepared: requests.PreparedRequest
-    then: Callable[[Json], Any] | None = None
-    lane: asyncio.Semaphore | None = None
-    linked: bool = False
-    parse: Callable[[bytes], Json | None] = json_object
 
 
 class Client:
@@ -100,29 +84,14 @@ class Client:
         self.base_url = base_url
         self._host = urlsplit(base_url).netloc
         self._api_key = _checked_key(api_key)
-        self._timeout = timeout
         self._clock = clock
         self._backoff = backoff
         self._limits = limits or RateLimits(rate_reserve, clock)
-        # Copied for each request, since preparing one takes five times as long. It also keeps `.netrc` out.
-        self._blank = requests.PreparedRequest()
-        headers = {
-            "Authorization": f"Bearer {self._api_key}",
-            "User-Agent": "braze-elt",
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip, deflate",
-        }
-        self._blank.prepare("GET", f"{base_url}/", headers)
-        # Half of the threads wait for Braze while the others make rows of what has come. One more request for each
-        # place is ready to leave; all others wait where they can still be held back.
-        self._slots = threading.BoundedSemaphore(concurrency)
-        self._threads = ThreadPoolExecutor(2 * concurrency, thread_name_prefix="braze")
+        self._exchange = Exchange(base_url, self._api_key, concurrency, timeout)
+        # As many wait for Braze; one more for each place is ready to leave, and one being read. All others wait where
+        # they can still be held back.
         self._handed_over = asyncio.Semaphore(3 * concurrency)
         self.room: Callable[[], Awaitable[object]] | None = None
-        self._session = requests.Session()
-        for scheme in ("https://", "http://"):
-            self._session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=concurrency))
-        self._environment = self._session.merge_environment_settings(base_url, {}, True, None, None)
         self._answered = False
         self._denied: dict[Endpoint, BrazeError] = {}
         self._stopped = asyncio.Event()
@@ -157,18 +126,16 @@ class Client:
         waits. Raises the exceptions of `sources.braze.errors`, and whatever `then` raises. An endpoint that was
         denied once is not asked again: its error is raised anew.
         """
-        return await self._call(replace(self._query(endpoint, params), then=then, lane=lane))
+        return await self._call(self._query(endpoint, params, then=then, lane=lane))
 
     async def get_page(self, endpoint: Endpoint, params: Mapping[str, Param] | None = None) -> tuple[Json, str | None]:
         """Return the answer to a GET that is paged by `Link` header, and the next page's `cursor` (None: the last)."""
-        page: tuple[Json, str | None] = await self._call(replace(self._query(endpoint, params), linked=True))
+        page: tuple[Json, str | None] = await self._call(self._query(endpoint, params, linked=True))
         return page
 
-    def _query(self, endpoint: Endpoint, params: Mapping[str, Param] | None) -> _Call:
+    def _query(self, endpoint: Endpoint, params: Mapping[str, Param] | None, **options: Any) -> Call:
         query = {name: _query_value(value) for name, value in (params or {}).items() if value is not None}
-        prepared = self._blank.copy()
-        prepared.url = f"{self._blank.url}{endpoint.path}?{urlencode(query)}"
-        return _Call(Question.about(endpoint, query, self._api_key), prepared)
+        return Call(Question(endpoint, query, self._api_key), self._exchange.get(endpoint.path, query), **options)
 
     @overload
     async def post(self, endpoint: Endpoint, body: Mapping[str, Any], then: None = None) -> Json: ...
@@ -192,11 +159,8 @@ class Client:
         What starts a job is not sent again once Braze may have received it without answering: that is a
         `BadAnswer`.
         """
-        prepared = self._blank.copy()
-        prepared.method, prepared.url = "POST", f"{self._blank.url}{endpoint.path}"
-        prepared.headers["Content-Type"] = "application/json"
-        prepared.prepare_body(orjson.dumps(dict(body)), files=None)
-        return await self._call(_Call(Question.about(endpoint, body, self._api_key), prepared, then, parse=parse))
+        prepared = self._exchange.post(endpoint.path, body)
+        return await self._call(Call(Question(endpoint, body, self._api_key), prepared, then, parse=parse))
 
     def stop(self) -> None:
         """Send nothing more: what waits, for the rate limit or for another attempt, raises `Stopped`.
@@ -208,10 +172,29 @@ class Client:
 
     async def aclose(self) -> None:
         """Drop what has not been sent and close idle connections; requests under way end by themselves."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        self._session.close()
+        self._exchange.close()
 
-    async def _call(self, call: _Call) -> Any:
+    async def _call(self, call: Call) -> Any:
+        try:
+            try:
+                return await self._attempt(call)
+            except FailedAttempt as failure:
+                return await self._go_on(call, failure)
+        except FailedAttempt as failure:
+            raise self._given_up(call.question, failure) from None
+
+    async def _go_on(self, call: Call, failure: FailedAttempt) -> Any:
+        """Try again after `failure`, the outcome of the first attempt.
+
+        tenacity counts that one, but does not make it: most requests need no other, and it takes as long as sending.
+        """
+        first = [failure]
+
+        async def attempt() -> Any:
+            if first:
+                raise first.pop()
+            return await self._attempt(call)
+
         attempts = AsyncRetrying(
             retry=retry_if_exception(lambda error: isinstance(error, FailedAttempt) and error.again),
             stop=self._is_enough,
@@ -220,10 +203,7 @@ class Client:
             sleep=partial(self._sleep_aside, call.lane),
             reraise=True,
         )
-        try:
-            return await attempts(self._attempt, call)
-        except FailedAttempt as failure:
-            raise self._given_up(call.question, failure) from None
+        return await attempts(attempt)
 
     def _is_enough(self, state: RetryCallState) -> bool:
         return state.attempt_number >= (FIRST_ATTEMPTS if self._at_first_contact(state) else ATTEMPTS)
@@ -254,7 +234,7 @@ class Client:
             return Unreachable(self._host, question.endpoint, failure.detail)
         return BadAnswer(question.endpoint, question.subject, failure.status, failure.detail)
 
-    async def _attempt(self, call: _Call) -> Any:
+    async def _attempt(self, call: Call) -> Any:
         for _ in range(REFUSALS):
             self._may_leave(call.question.endpoint)
             await self._limits.admit(call.question.endpoint.bucket, call.lane)
@@ -264,7 +244,7 @@ class Client:
         said = f"refused {REFUSALS} times in a row (429: {detail(call.question, answer)})"
         raise FailedAttempt(said, status=answer.status, again=False)
 
-    async def _send(self, call: _Call) -> Answer:
+    async def _send(self, call: Call) -> Answer:
         """Send an admitted request once and tell the rate limits about it."""
         endpoint, answer, sent_at = call.question.endpoint, None, None
         try:
@@ -291,11 +271,11 @@ class Client:
         if denial := self._denied.get(endpoint):
             raise denial
 
-    async def _hand_over(self, call: _Call) -> Answer:
+    async def _hand_over(self, call: Call) -> Answer:
         self.traffic.requests += 1
         self.traffic.in_flight += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._exchange, call)
+            return await self._exchange.send(call)
         finally:
             self.traffic.in_flight -= 1
 
@@ -309,34 +289,6 @@ class Client:
         else:
             self._limits.refuse(endpoint.bucket, answer.headers, sent_at)
             self.traffic.refused += 1
-
-    def _exchange(self, call: _Call) -> Answer:
-        """Send, receive, parse and apply `then`, in a worker thread. Raises `requests.RequestException`."""
-        with self._slots:
-            started = time.perf_counter()
-            response = self._session.send(
-                call.prepared, timeout=self._timeout, allow_redirects=False, **self._environment
-            )
-            # In one piece: requests itself takes ten kilobytes at a time, and all threads take turns for each of them.
-            content = b"".join(response.iter_content(None))
-        status = response.status_code
-        logger.debug(
-            "%s %s: %d in %d ms, request id %s",
-            call.prepared.method,
-            call.question.endpoint.path,
-            status,
-            (time.perf_counter() - started) * 1000,
-            response.headers.get("X-Request-Id"),
-        )
-        payload = call.parse(content)
-        result = (payload, _next_cursor(response)) if call.linked else payload
-        answer = Answer(status, response.reason or "", response.headers, payload, result)
-        if call.then is None or payload is None or not is_success(status):
-            return answer
-        try:
-            return replace(answer, result=call.then(payload))
-        except Exception as error:
-            return replace(answer, crash=error)
 
     def _result(self, question: Question, answer: Answer) -> Any:
         error = problem(question, answer, anything_succeeded=self.traffic.succeeded > 0)
@@ -359,12 +311,6 @@ class Client:
 
 def _failure(state: RetryCallState) -> BaseException | None:
     return state.outcome.exception() if state.outcome else None
-
-
-def _next_cursor(response: requests.Response) -> str | None:
-    """The cursor in the `rel="next"` link, decoded once: it may be percent-encoded in there."""
-    query = urlsplit(response.links.get("next", {}).get("url", "")).query
-    return parse_qs(query).get("cursor", [None])[0]
 
 
 def _checked_key(api_key: str) -> str:

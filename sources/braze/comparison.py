@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 import orjson
 
 from sources.braze.arrow import to_arrow, union
-from sources.braze.flatten import Row
 from sources.braze.model import Table, Type
+from sources.braze.rows import Row, Sheet
 
 MONEY_TOLERANCE = 0.005
 """Half a cent: figures of money are floats on their way."""
@@ -71,7 +71,7 @@ def _column(name: str) -> str | None:
     return None if _OWN.match(name) else variant[1] if variant else name
 
 
-def typed(table: Table, rows: Sequence[Row]) -> list[Row]:
+def typed(table: Table, rows: Sheet) -> list[Row]:
     """Flattened rows as the warehouse returns them once they were loaded: with the declared types, comparable."""
     return [comparable(row) for row in union([to_arrow(table, rows, {})]).to_pylist()] if rows else []
 

@@ -7,11 +7,12 @@ HOUR = 3600
 MINUTE = 60
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bucket:
     """A rate-limit pool: `limit` requests per clock `period` (seconds), common to all endpoints that name it.
 
-    `reserved` pools are shared with the customer's own traffic: `rate_reserve` of them stays free.
+    `reserved` pools are shared with the customer's own traffic: `rate_reserve` of them stays free. There is one object
+    of each, as of each endpoint.
     """
 
     name: str
@@ -27,7 +28,7 @@ CAMPAIGN_SERIES = Bucket("campaigns/data_series", 50_000, MINUTE)
 USERS_BY_ID = Bucket("users/export/ids", 250, MINUTE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Endpoint:
     """An endpoint: `path` without a leading slash, the key `permission` it needs, its rate-limit `bucket`.
 

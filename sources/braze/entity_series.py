@@ -10,10 +10,11 @@ from sources.braze.catalog import Entity
 from sources.braze.cursors import Cursors
 from sources.braze.endpoints import Endpoint
 from sources.braze.errors import BrazeError, InvalidKey, PermissionDenied, Stopped, Unreachable
-from sources.braze.flatten import Row, Series
+from sources.braze.flatten import Series
 from sources.braze.joining import Piece, joined
 from sources.braze.parcels import Parcel
 from sources.braze.planning import Loaded, rests
+from sources.braze.rows import Row, Sheet
 from sources.braze.run import Run
 from sources.braze.series import Gaps, Part, SeriesSpec
 from sources.braze.windows import ONE_DAY, Span, local_day
@@ -232,10 +233,13 @@ class EntitySeries:
                 parcel.first.append((name, min(days)))
         self._run.post(spec.resource, parcel)
 
-    def _parents(self, series: Series) -> list[Row]:
-        """The keys of the rows that other tables of the series hang below (see `packing.pack`)."""
+    def _parents(self, series: Series) -> Sheet:
+        """The rows that other tables of the series hang below (see `packing.pack`)."""
         main, *others = self._spec.tables
-        return [{name: row[name] for name in main.key} for row in series.rows.get(main.name, ()) if others]
+        parents = Sheet()
+        if others and main.name in series.rows:
+            parents.extend(series.rows[main.name])
+        return parents
 
     async def _answers(self, parts: Sequence[Part], span: Span) -> tuple[list[Heard], list[BrazeError]]:
         """What `parts` say of `span`, and the errors of those that say nothing."""
@@ -283,7 +287,7 @@ class EntitySeries:
             complete = date.max  # a backfill does not know how far the nightly runs have come
         if complete is None:
             return series
-        kept = [row for row in series.rows[self._spec.table] if self._day(row) > complete]
+        kept = Sheet(row for row in series.rows[self._spec.table] if self._day(row) > complete)
         return replace(series, rows={self._spec.table: kept})
 
     def _day(self, row: Row) -> date:

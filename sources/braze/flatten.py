@@ -1,38 +1,32 @@
 """Answers of the API → rows per table. Pure: no HTTP, no dlt, no clock.
 
-A flattener takes the parsed answer and returns `Rows`: lists of plain dicts by table name. Values stay as Braze sent
-them (`arrow.py` gives them their declared types); keys that Braze does not echo are injected. Unknown scalars keep
+A flattener takes the parsed answer and returns `Rows`: sheets by table name. Values stay as Braze sent them
+(`arrow.py` gives them their declared types); keys that Braze does not echo are injected. Unknown scalars keep
 their name and become columns, unknown channels are rows like any other, keys that carry free text become rows.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from functools import lru_cache
-from itertools import chain
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from sources.braze.columns import MESSAGE_BODIES
+from sources.braze.fields import columns_of, message_shape_of, shape_of
+from sources.braze.rows import Row, Rows, Sheet
 from sources.braze.windows import Span, midnight
 
 Answer = Mapping[str, Any]
-Row = dict[str, Any]
-Rows = dict[str, list[Row]]
 
-_CLICK_KEY = re.compile(r"^([a-z][a-z_]*?)_(\d+)(?:_(.*))?_clicks?$", re.DOTALL)
-_COLUMN_NAME = re.compile(r"(?=.{1,63}$)(?:[a-z]|_\d[0-9_]*[a-z])[a-z0-9_]*")
-_IDENTIFIER = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}|[0-9a-f]{16}|\d{5}")
 _INSTANT = re.compile(r".{10}[T ](?!00:00).*(?:Z|UTC|[+-]\d\d:?\d\d)")
 """A time of day with an offset. One that says midnight is of the date beside it, whatever the offset."""
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NO_FIGURES = frozenset({"position", "number"})
 _ENVELOPE = frozenset({"message", "errors"})
 _TIME = frozenset({"time"})
 _MESSAGES = frozenset({"messages"})
+_CLICK_FIELDS = ("kind", "number", "title", "clicks")
 _BESIDE_COUNTERS = _TIME | _MESSAGES
-_Columns = tuple[tuple[str, str], ...] | None
 
 
 @dataclass
@@ -42,48 +36,6 @@ class Series:
     rows: Rows
     days: set[date] = field(default_factory=set)
     last_active: date | None = None
-
-
-@lru_cache(maxsize=10_000)
-def column_name(key: str) -> str | None:
-    """The column that holds field `key`, or None where `key` carries free text or an identifier and must be a row.
-
-    A name that begins with a digit gets a `_` before it, as dlt names it.
-    """
-    name = _CAMEL.sub("_", key).lower() if f"_{key}".isidentifier() and key.isascii() else key
-    name = f"_{name}" if name[:1].isdigit() else name
-    return name if _COLUMN_NAME.fullmatch(name) and not _IDENTIFIER.search(name) else None
-
-
-@lru_cache(maxsize=10_000)
-def click_key(key: str) -> tuple[str, int, str]:
-    """`carousel_slide_2_Sale_click` → (`carousel_slide`, 2, `Sale`); other free text → (`other`, 0, key)."""
-    match = _CLICK_KEY.match(key)
-    return (match[1], int(match[2]), match[3] or "-") if match else ("other", 0, key or "-")
-
-
-@lru_cache(maxsize=1_000)
-def _columns_of(keys: tuple[str, ...], skip: frozenset[str]) -> _Columns:
-    """The fields among `keys` that become columns, with the columns' names; None if all do under their own name.
-
-    Of two spellings of one column that of the column counts. Most objects have the keys of others, so that this is
-    worked out once for thousands of them.
-    """
-    chosen: dict[str, str] = {}
-    for key in keys:
-        name = None if key in skip else column_name(key)
-        if name and (name == key or name not in chosen):
-            chosen[name] = key
-    columns = tuple((key, name) for name, key in chosen.items())
-    return None if columns == tuple(zip(keys, keys, strict=True)) else columns
-
-
-@lru_cache(maxsize=1_000)
-def _statistics(keys: tuple[str, ...]) -> tuple[_Columns, dict[str, tuple[str, int, str]]]:
-    """The fields of a message statistic that become columns, and by name those that become rows of clicks."""
-    columns = _columns_of(keys, frozenset(filter(_CLICK_KEY.match, keys)))
-    named = keys if columns is None else {key for key, _ in columns}
-    return columns, {key: click_key(key) for key in keys if key not in named}
 
 
 def instant(value: str, zone: tzinfo) -> datetime:
@@ -100,11 +52,11 @@ def words(values: Any) -> list[str]:
 
 def _scalars(source: Answer, skip: frozenset[str] = frozenset()) -> Row:
     """The fields of `source` that become columns, by column name."""
-    return {**_picked(source, _columns_of(tuple(source), skip))}
+    return {name: source[key] for key, name in columns_of(tuple(source), skip).items()}
 
 
-def _picked(source: Answer, columns: _Columns) -> Answer:
-    return source if columns is None else {name: source[key] for key, name in columns}
+def _sheets(rows: Mapping[str, Iterable[Row]]) -> Rows:
+    return {table: Sheet(table_rows) for table, table_rows in rows.items()}
 
 
 def _children(row_key: Row, column: str, values: Any) -> list[Row]:
@@ -118,24 +70,26 @@ def campaign(listed: Answer, details: Answer) -> Rows:
     """`campaigns/list` entry and `campaigns/details` answer → the campaign and everything it holds."""
     key = {"campaign_id": listed["id"]}
     lists = frozenset({"tags", "channels", "teams", "messages", "conversion_behaviors"}) | _ENVELOPE
-    return {
-        "campaigns": [{**_scalars(listed, lists), **_scalars(details, lists), "id": listed["id"]}],
-        "campaign_tags": _children(key, "tag", details.get("tags", listed.get("tags"))),
-        "campaign_channels": _children(key, "channel", details.get("channels")),
-        "campaign_teams": _children(key, "team", details.get("teams")),
-        "campaign_messages": _messages(key, details.get("messages")),
-        "campaign_conversion_behaviors": [
-            {**_scalars(behavior), **key, "position": position, "app_ids": _joined(behavior.get("app_ids"))}
-            for position, behavior in enumerate(_listed(details.get("conversion_behaviors")))
-        ],
-    }
+    return _sheets(
+        {
+            "campaigns": [{**_scalars(listed, lists), **_scalars(details, lists), "id": listed["id"]}],
+            "campaign_tags": _children(key, "tag", details.get("tags", listed.get("tags"))),
+            "campaign_channels": _children(key, "channel", details.get("channels")),
+            "campaign_teams": _children(key, "team", details.get("teams")),
+            "campaign_messages": _messages(key, details.get("messages")),
+            "campaign_conversion_behaviors": [
+                {**_scalars(behavior), **key, "position": position, "app_ids": _joined(behavior.get("app_ids"))}
+                for position, behavior in enumerate(_listed(details.get("conversion_behaviors")))
+            ],
+        }
+    )
 
 
 def canvas(listed: Answer, details: Answer) -> Rows:
     """`canvas/list` entry and `canvas/details` answer → the Canvas, its variants, steps, edges and messages."""
     key = {"canvas_id": listed["id"]}
     lists = frozenset({"tags", "channels", "teams", "variants", "steps"}) | _ENVELOPE
-    rows: Rows = {
+    rows: dict[str, list[Row]] = {
         "canvases": [{**_scalars(listed, lists), **_scalars(details, lists), "id": listed["id"]}],
         "canvas_tags": _children(key, "tag", details.get("tags", listed.get("tags"))),
         "canvas_channels": _children(key, "channel", details.get("channels")),
@@ -164,7 +118,7 @@ def canvas(listed: Answer, details: Answer) -> Rows:
             {**step_key, "position": place, "name": name, "next_step_id": target}
             for place, (name, target) in enumerate(_edges(step))
         ]
-    return rows
+    return _sheets(rows)
 
 
 def _identified(values: Any) -> Iterator[tuple[str, Answer]]:
@@ -204,39 +158,42 @@ def segment(listed: Answer, details: Answer) -> Rows:
     """`segments/list` entry and `segments/details` answer → the segment, its tags and teams."""
     key = {"segment_id": listed["id"]}
     lists = frozenset({"tags", "teams"}) | _ENVELOPE
-    return {
-        "segments": [{**_scalars(listed, lists), **_scalars(details, lists), "id": listed["id"]}],
-        "segment_tags": _children(key, "tag", details.get("tags", listed.get("tags"))),
-        "segment_teams": _children(key, "team", details.get("teams")),
-    }
+    return _sheets(
+        {
+            "segments": [{**_scalars(listed, lists), **_scalars(details, lists), "id": listed["id"]}],
+            "segment_tags": _children(key, "tag", details.get("tags", listed.get("tags"))),
+            "segment_teams": _children(key, "team", details.get("teams")),
+        }
+    )
 
 
 def card(listed: Answer, details: Answer) -> Rows:
     """`feed/list` entry and `feed/details` answer → the News Feed card and its tags."""
     lists = frozenset({"tags"}) | _ENVELOPE
-    return {
-        "cards": [{**_scalars(listed, lists), **_scalars(details, lists), "id": listed["id"]}],
-        "card_tags": _children({"card_id": listed["id"]}, "tag", details.get("tags", listed.get("tags"))),
-    }
+    return _sheets(
+        {
+            "cards": [{**_scalars(listed, lists), **_scalars(details, lists), "id": listed["id"]}],
+            "card_tags": _children({"card_id": listed["id"]}, "tag", details.get("tags", listed.get("tags"))),
+        }
+    )
 
 
 def without_bodies(rows: Rows) -> Rows:
     """`rows` of a catalog entry without the fields of its messages that can be large."""
     return {
-        table: [{name: value for name, value in row.items() if name not in MESSAGE_BODIES} for row in table_rows]
-        if table.endswith("_messages")
-        else table_rows
-        for table, table_rows in rows.items()
+        table: sheet.without(MESSAGE_BODIES) if table.endswith("_messages") else sheet for table, sheet in rows.items()
     }
 
 
 def event(listed: Answer) -> Rows:
     """An entry of `events`, or a bare name of `events/list` as `{"name": …}` → the event and its tags."""
     lists = frozenset({"tag_names"})
-    return {
-        "events": [_scalars(listed, lists)],
-        "event_tags": _children({"event": listed["name"]}, "tag", listed.get("tag_names")),
-    }
+    return _sheets(
+        {
+            "events": [_scalars(listed, lists)],
+            "event_tags": _children({"event": listed["name"]}, "tag", listed.get("tag_names")),
+        }
+    )
 
 
 # Series
@@ -244,26 +201,21 @@ def event(listed: Answer) -> Rows:
 
 def message_series(table: str, answer: Answer, key: Row, span: Span, zone: tzinfo) -> Series:
     """`campaigns/data_series` or `sends/data_series` → `{table}_daily` and its message and click tables."""
-    days: dict[date, Rows] = {}
-    tables = (f"{table}_daily", f"{table}_message_daily", f"{table}_message_click_daily")
-    for source in answer.get("data") or ():
-        day = _day(source, zone)
-        if day in span:
-            day_key = {**key, "date": day}
-            row = {**_scalars(source, _BESIDE_COUNTERS), **day_key}
-            messages, clicks = _message_rows(day_key, source.get("messages"))
-            days[day] = dict(zip(tables, ([row], messages, clicks), strict=True))
-    return Series(_merged(tables, days.values()), set(days), _last_active(days))
+    days = _by_day(answer.get("data"), span, zone)
+    daily, messages, clicks = Sheet(), Sheet(), Sheet()
+    for day, source in days.items():
+        day_key = {**key, "date": day}
+        _add(daily, day_key, source, _BESIDE_COUNTERS)
+        _add_messages(messages, clicks, day_key, source.get("messages"))
+    rows = {f"{table}_daily": daily, f"{table}_message_daily": messages, f"{table}_message_click_daily": clicks}
+    return Series(rows, set(days), _last_active(days, _with_messages))
 
 
 def canvas_series(answer: Answer, key: Row, span: Span, zone: tzinfo) -> Series:
     """`canvas/data_series` with all breakdowns → the four `canvas_…_daily` tables and step message clicks."""
-    days: dict[date, Rows] = {}
-    for source in (answer.get("data") or {}).get("stats") or ():
-        day = _day(source, zone)
-        if day in span:
-            days[day] = _canvas_statistics("daily", source, {**key, "date": day})
-    return Series(_merged(_canvas_tables("daily"), days.values()), set(days), _last_active(days))
+    days = _by_day((answer.get("data") or {}).get("stats"), span, zone)
+    rows = _canvas_rows("daily", ((source, {**key, "date": day}) for day, source in days.items()))
+    return Series(rows, set(days), _last_active(days, _with_breakdowns))
 
 
 def canvas_summary(answer: Answer, key: Row, span: Span) -> Series:
@@ -271,31 +223,31 @@ def canvas_summary(answer: Answer, key: Row, span: Span) -> Series:
 
     Raises `KeyError` or `TypeError` for an answer without totals: it would say that there are none.
     """
-    window = {**key, "start_date": span.first, "end_date": span.last}
-    if not isinstance(answer["data"]["total_stats"], dict):
+    source = answer["data"]
+    if not isinstance(source["total_stats"], dict):
         raise TypeError("`total_stats` is no object")
-    rows = _canvas_statistics("summary", answer["data"], window)
-    return Series(rows, set(span.days()), _last_active({span.last: rows}))
+    rows = _canvas_rows("summary", [(source, {**key, "start_date": span.first, "end_date": span.last})])
+    return Series(rows, set(span.days()), _last_active({span.last: source}, _with_breakdowns))
 
 
-def _canvas_tables(suffix: str) -> tuple[str, ...]:
-    stems = ("canvas", "canvas_variant", "canvas_step", "canvas_step_message", "canvas_step_message_click")
-    return tuple(f"{stem}_{suffix}" for stem in stems)
-
-
-def _canvas_statistics(suffix: str, source: Answer, key: Row) -> Rows:
-    total_table, variant_table, step_table, message_table, click_table = _canvas_tables(suffix)
-    total = {**_beside_totals(source), **_scalars(source.get("total_stats") or {}), **key}
-    rows: Rows = {total_table: [total], variant_table: [], step_table: [], message_table: [], click_table: []}
-    for variant_id, statistics in _keyed(source.get("variant_stats")):
-        rows[variant_table].append({**_scalars(statistics), **key, "variant_id": variant_id})
-    for step_id, statistics in _keyed(source.get("step_stats")):
-        step_key = {**key, "step_id": step_id}
-        rows[step_table].append({**_scalars(statistics, _MESSAGES), **step_key})
-        messages, clicks = _message_rows(step_key, statistics.get("messages"))
-        rows[message_table] += messages
-        rows[click_table] += clicks
-    return rows
+def _canvas_rows(suffix: str, sources: Iterable[tuple[Answer, Row]]) -> Rows:
+    """The rows of Canvas statistics, each with the key of its rows."""
+    totals, variants, steps, messages, clicks = Sheet(), Sheet(), Sheet(), Sheet(), Sheet()
+    for source, key in sources:
+        _add(totals, key, {**_beside_totals(source), **_scalars(source.get("total_stats") or {})})
+        for variant_id, statistics in _keyed(source.get("variant_stats")):
+            _add(variants, {**key, "variant_id": variant_id}, statistics)
+        for step_id, statistics in _keyed(source.get("step_stats")):
+            step_key = {**key, "step_id": step_id}
+            _add(steps, step_key, statistics, _MESSAGES)
+            _add_messages(messages, clicks, step_key, statistics.get("messages"))
+    return {
+        f"canvas_{suffix}": totals,
+        f"canvas_variant_{suffix}": variants,
+        f"canvas_step_{suffix}": steps,
+        f"canvas_step_message_{suffix}": messages,
+        f"canvas_step_message_click_{suffix}": clicks,
+    }
 
 
 def _beside_totals(source: Answer) -> Row:
@@ -310,31 +262,29 @@ def _keyed(values: Any) -> Iterable[tuple[str, Answer]]:
     return [(key or "-", value if isinstance(value, dict) else {}) for key, value in entries]
 
 
-def _merged(tables: Iterable[str], parts: Iterable[Rows]) -> Rows:
-    rows: Rows = {table: [] for table in tables}
-    for part in parts:
-        for table, table_rows in part.items():
-            rows[table] += table_rows
-    return rows
+def _add(sheet: Sheet, key: Row, source: Answer, skip: frozenset[str] = frozenset()) -> None:
+    """Add the row of `source`, without the fields `skip`, that `key` names."""
+    shape = shape_of(tuple(source), tuple(key), skip)
+    sheet.add(shape.fields, (*key.values(), *shape.read(source)))
 
 
-def _message_rows(key: Row, messages: Any) -> tuple[list[Row], list[Row]]:
-    rows: list[Row] = []
-    clicks: list[Row] = []
+def _add_messages(sheet: Sheet, clicks: Sheet, key: Row, messages: Any) -> None:
+    """Add the rows of message statistics and those of what was clicked; `key` is that of the rows they belong to."""
+    own = (*key, "channel", "position")
+    key_values = tuple(key.values())
+    for channel, position, statistics in _statistics(messages):
+        shape = message_shape_of(tuple(statistics), own)
+        sheet.add(shape.fields, (*key_values, channel, position, *shape.read(statistics)))
+        for title, name in shape.clicks.items():
+            clicks.add((*own, *_CLICK_FIELDS), (*key_values, channel, position, *title, statistics[name]))
+
+
+def _statistics(messages: Any) -> Iterator[tuple[str, int, Answer]]:
+    """The statistics in `messages` with their channel and their position in it."""
     channels = messages.items() if isinstance(messages, dict) else ()
     for channel, variations in channels:
         for position, statistics in enumerate(_listed(variations)):
-            columns, click_keys = _statistics(tuple(statistics))
-            rows.append({**_picked(statistics, columns), **key, "channel": channel or "-", "position": position})
-            if not click_keys:
-                continue
-            place = {**key, "channel": channel or "-", "position": position}
-            slides = {slide: statistics[key] for key, slide in click_keys.items()}
-            clicks += [
-                {**place, "kind": kind, "number": number, "title": title, "clicks": value}
-                for (kind, number, title), value in slides.items()
-            ]
-    return rows, clicks
+            yield channel or "-", position, statistics
 
 
 def _listed(value: Any) -> list[Answer]:
@@ -352,12 +302,9 @@ def flat_series(
     rename: Mapping[str, str] | None = None,
 ) -> Series:
     """A series of plain counters (segments, KPIs, sessions, events, purchases, cards) by day → `table`."""
-    days: dict[date, Rows] = {}
-    for source in answer.get("data") or ():
-        day = _day(source, zone)
-        if day in span:
-            days[day] = {table: [{**_renamed(_scalars(source, _TIME), rename), **key, "date": day}]}
-    return Series(_merged([table], days.values()), set(days), _last_active(days))
+    days = _by_day(answer.get("data"), span, zone)
+    sheet = Sheet({**_renamed(_scalars(source, _TIME), rename), **key, "date": day} for day, source in days.items())
+    return Series({table: sheet}, set(days), _last_active(days, lambda source: (source,)))
 
 
 def hourly_series(
@@ -372,7 +319,7 @@ def hourly_series(
         hour = hour.astimezone(UTC)
         if hour.astimezone(zone).date() in span:
             rows[hour] = {**_renamed(_scalars(source, _TIME), rename), **key, "hour": hour}
-    return Series({table: list(rows.values())}, _complete_days(rows, zone))
+    return Series({table: Sheet(rows.values())}, _complete_days(rows, zone))
 
 
 def _complete_days(hours: Iterable[datetime], zone: ZoneInfo) -> set[date]:
@@ -388,7 +335,7 @@ def without_expired(series: Series, before: date) -> Series:
     """`series` without the days before `before` that are all zero: that is how Braze answers what it has dropped."""
     alive = {row["date"] for rows in series.rows.values() for row in rows if has_figures(row)}
     kept = {
-        table: [row for row in rows if row["date"] >= before or row["date"] in alive]
+        table: Sheet(row for row in rows if row["date"] >= before or row["date"] in alive)
         for table, rows in series.rows.items()
     }
     return Series(kept, {day for day in series.days if day >= before or day in alive}, series.last_active)
@@ -396,6 +343,11 @@ def without_expired(series: Series, before: date) -> Series:
 
 def _renamed(row: Row, rename: Mapping[str, str] | None) -> Row:
     return {rename.get(name, name): value for name, value in row.items()} if rename else row
+
+
+def _by_day(sources: Iterable[Answer] | None, span: Span, zone: tzinfo) -> dict[date, Answer]:
+    """The rows of a series in `span`, each once: of several of a day the last."""
+    return {day: source for source in sources or () if (day := _day(source, zone)) in span}
 
 
 def _day(source: Answer, zone: tzinfo) -> date:
@@ -409,7 +361,7 @@ def _day(source: Answer, zone: tzinfo) -> date:
     return date.fromisoformat(written[:10])
 
 
-def has_figures(row: Row) -> bool:
+def has_figures(row: Answer) -> bool:
     """Whether any figure of the row is above zero."""
     for name, value in row.items():
         if value and isinstance(value, (int, float)) and value > 0 and name not in _NO_FIGURES:
@@ -417,6 +369,21 @@ def has_figures(row: Row) -> bool:
     return False
 
 
-def _last_active(days: Mapping[date, Rows]) -> date | None:
-    """The last day on which any figure was above zero."""
-    return next((day for day in sorted(days, reverse=True) if any(map(has_figures, chain(*days[day].values())))), None)
+def _last_active(days: Mapping[date, Answer], figures: Callable[[Answer], Iterable[Answer]]) -> date | None:
+    """The last day on which any figure was above zero; `figures` names the objects of a day that hold some."""
+    return next((day for day in sorted(days, reverse=True) if any(map(has_figures, figures(days[day])))), None)
+
+
+def _with_messages(source: Answer) -> Iterator[Answer]:
+    yield source
+    for _, _, statistics in _statistics(source.get("messages")):
+        yield statistics
+
+
+def _with_breakdowns(source: Answer) -> Iterator[Answer]:
+    yield source
+    yield source.get("total_stats") or {}
+    for _, statistics in _keyed(source.get("variant_stats")):
+        yield statistics
+    for _, statistics in _keyed(source.get("step_stats")):
+        yield from _with_messages(statistics)

@@ -6,7 +6,8 @@ from datetime import date, datetime
 from itertools import chain
 from zoneinfo import ZoneInfo
 
-from sources.braze.flatten import Row, Series
+from sources.braze.flatten import Series
+from sources.braze.rows import Row, Sheet
 from sources.braze.windows import local_day
 
 
@@ -26,7 +27,7 @@ def joined(table: str, moment: str, pieces: Iterable[Piece], zone: ZoneInfo) -> 
     found = [_Found(piece, table, moment, zone) for piece in pieces]
     moments = sorted(set(chain(*(one.rows for one in found))))
     whole = [when for when in moments if all(one.knows(when) for one in found)]
-    rows: list[Row] = [dict(chain(*(one.rows.get(when, {}).items() for one in found))) for when in whole]
+    rows = Sheet(dict(chain(*(one.rows.get(when, {}).items() for one in found))) for when in whole)
     days = {day for one in found for day in one.days if all(other.knows_day(day) for other in found)}
     return Series({table: rows}, days, max((one.last_active for one in found if one.last_active), default=None))
 

@@ -1,16 +1,14 @@
 """Rows of several tables → Arrow tables, with the tombstones that make a merge remove what is gone."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
 
 import pyarrow as pa
 
 from sources.braze.arrow import to_arrow, tombstones
 from sources.braze.export_jobs import LoadedExports
-from sources.braze.flatten import Row, Rows
 from sources.braze.model import Table, Type
+from sources.braze.rows import Row, Rows, Sheet
 from sources.braze.tables import TABLES
 
 
@@ -28,7 +26,7 @@ class Known:
     exports: LoadedExports = field(default_factory=LoadedExports)
 
 
-def pack(rows: Rows, parents: Sequence[Row], known: Known) -> dict[str, pa.Table]:
+def pack(rows: Rows, parents: Sheet, known: Known) -> dict[str, pa.Table]:
     """Arrow tables of `rows`, with a tombstone for each of `parents` that has no row in a table it is parent of.
 
     A table that the warehouse has no rows of needs no tombstones.
@@ -43,8 +41,7 @@ def pack(rows: Rows, parents: Sequence[Row], known: Known) -> dict[str, pa.Table
     return packed
 
 
-def _childless(table: Table, rows: Sequence[Row], parents: Sequence[Row]) -> list[Row]:
+def _childless(table: Table, rows: Sheet, parents: Sheet) -> list[Row]:
     assert table.parent
-    key = itemgetter(*table.parent)
-    having = set(map(key, rows))
-    return [parent for parent in parents if key(parent) not in having]
+    having = set(rows.select(table.parent))
+    return [dict(zip(table.parent, key, strict=True)) for key in parents.select(table.parent) if key not in having]

@@ -7,9 +7,9 @@ from datetime import date
 import pyarrow as pa
 
 from sources.braze.cursors import Cursors
-from sources.braze.flatten import Row, Rows
 from sources.braze.model import Table
 from sources.braze.packing import Known, pack
+from sources.braze.rows import Rows, Sheet
 from sources.braze.windows import Span
 
 PACKED_ROWS = 5_000
@@ -29,7 +29,7 @@ class Parcel:
 
     tables: dict[str, pa.Table] = field(default_factory=dict)
     plain: Rows = field(default_factory=dict)
-    parents: list[Row] = field(default_factory=list)
+    parents: Sheet = field(default_factory=Sheet)
     shapes: dict[str, Table] = field(default_factory=dict)
     started: list[tuple[str, date, date]] = field(default_factory=list)
     reached: list[tuple[str, Span]] = field(default_factory=list)
@@ -55,8 +55,8 @@ class Parcel:
     def gather(self, later: "Parcel") -> None:
         """Take over the plain rows of `later` and their parents."""
         for name, rows in later.plain.items():
-            self.plain.setdefault(name, []).extend(rows)
-        self.parents += later.parents
+            self.plain.setdefault(name, Sheet()).extend(rows)
+        self.parents.extend(later.parents)
 
     def move(self, cursors: Cursors) -> bool:
         """Move the cursors of the resource by what came back, and say whether it says anything of them."""
@@ -75,7 +75,7 @@ class Parcel:
     def pack(self, known: Known) -> None:
         """Turn plain rows into Arrow tables."""
         self.tables |= pack(self.plain, self.parents, known)
-        self.plain, self.parents = {}, []
+        self.plain, self.parents = {}, Sheet()
 
     @property
     def _is_plain(self) -> bool:

@@ -13,10 +13,11 @@ from sources.braze.comparison import typed
 from sources.braze.counted_client import CountedClient
 from sources.braze.endpoints import Endpoint
 from sources.braze.errors import BadAnswer, InvalidKey, PermissionDenied, documented_shape
-from sources.braze.flatten import Answer, Rows, Series
+from sources.braze.flatten import Answer, Series
 from sources.braze.joining import Piece, joined
 from sources.braze.listings import event_pages, listed, names
 from sources.braze.record import Progress
+from sources.braze.rows import Row
 from sources.braze.series import Part, SeriesSpec
 from sources.braze.series_client import SeriesClient
 from sources.braze.settings import Settings
@@ -30,7 +31,7 @@ T = TypeVar("T")
 class Reread:
     """A series read again: its rows by table and the days it holds; `ignored` columns could not be asked for."""
 
-    rows: Rows
+    rows: dict[str, list[Row]]
     days: frozenset[Any]
     ignored: frozenset[str] = frozenset()
 
@@ -138,7 +139,7 @@ def _lacking(spec: SeriesSpec, answers: Iterable[tuple[Part, Series]], span: Spa
     return next(lacking, spec.parts[0]).endpoint
 
 
-def _unasked(spec: SeriesSpec, rows: Rows) -> frozenset[str]:
+def _unasked(spec: SeriesSpec, rows: Mapping[str, Iterable[Row]]) -> frozenset[str]:
     """The columns of a table made of several answers that none of those that came has."""
     seen = {name for row in rows[spec.table] for name in row}
     return frozenset(column.name for column in TABLES[spec.table].columns if column.name not in seen)

@@ -17,6 +17,7 @@ from sources.braze.model import Table, Type
 from sources.braze.private_files import private_folder
 from sources.braze.profile_tables import USERS_RESOURCE
 from sources.braze.resource_state import FAILURES, cursors_from_state, end_backfill, failures_from_state, learn
+from sources.braze.rows import Sheet
 from sources.braze.tables import RESOURCES, TABLES, tables_of
 from sources.braze.users import ProfileRequest
 from sources.braze.writer import Writer
@@ -146,4 +147,4 @@ def _failure_rows(extraction: Extraction, chunk: Chunk) -> Iterator[DataItemWith
     yield from _missing_tables([TABLES[FAILURES]])
     if rows:
         table = TABLES[FAILURES]
-        yield with_table(table, to_arrow(table, rows, {}))
+        yield with_table(table, to_arrow(table, Sheet(rows), {}))

@@ -9,8 +9,9 @@ from zoneinfo import ZoneInfo
 
 from sources.braze import endpoints, flatten
 from sources.braze.endpoints import Endpoint
-from sources.braze.flatten import Answer, Row, Series
+from sources.braze.flatten import Answer, Series
 from sources.braze.model import Table
+from sources.braze.rows import Row
 from sources.braze.tables import tables_of
 from sources.braze.windows import ONE_DAY, Span, Unit, days_per_request, missing, request_parameters
 

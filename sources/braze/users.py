@@ -31,6 +31,7 @@ from sources.braze.parcels import Parcel
 from sources.braze.pii import PiiRules
 from sources.braze.private_files import owner_only, private_folder
 from sources.braze.profiles import Group, ProfileShredder, Quarantined
+from sources.braze.rows import Sheet
 from sources.braze.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -244,9 +245,9 @@ class Profiles:
                 await self._delivery.room()
         nobody = not rows and table.parent
         audience = job.audience.segment_id
-        parents = [{"segment_id": audience}] if nobody else []
+        parents = Sheet([{"segment_id": audience}] if nobody else [])
         export = (audience, job.id)
-        self._delivery.post(Parcel(plain={table.name: []}, parents=parents, export=export, on_commit=job.finish))
+        self._delivery.post(Parcel(plain={table.name: Sheet()}, parents=parents, export=export, on_commit=job.finish))
 
     def _report(self, group: Group, name: str, endpoint: Endpoint, in_words: Callable[[str], str]) -> None:
         for sentence in group.corrupt:

@@ -11,10 +11,11 @@ from sources.braze import endpoints, flatten
 from sources.braze.catalog import CATALOGS, Catalog, Entity, entity_named
 from sources.braze.entity_series import EntitySeries
 from sources.braze.errors import BrazeError, PermissionDenied, Stopped, documented_shape
-from sources.braze.flatten import Answer, Rows
+from sources.braze.flatten import Answer
 from sources.braze.listings import EventPage, event_pages, listed, names
 from sources.braze.model import ALL
 from sources.braze.parcels import Parcel
+from sources.braze.rows import Row, Rows, Sheet
 from sources.braze.run import Run
 from sources.braze.series import SeriesSpec, specs
 from sources.braze.settings import Pair
@@ -104,11 +105,10 @@ class Walks:
         if details:
             run.known.detailed.update((resource, *(spec.resource for spec in series)))
         if resource in self._selected and (details or not self._keeps_details(resource)):
-            for row in rows[resource]:
-                row["synced_at"] = run.calendar.now
+            rows[resource] = self._stamped(rows[resource])
             if not run.settings.message_bodies:
                 rows = flatten.without_bodies(rows)
-            run.post(resource, Parcel(plain=rows, parents=[{catalog.parameter: entry["id"]}]))
+            run.post(resource, Parcel(plain=rows, parents=Sheet([{catalog.parameter: entry["id"]}])))
         record.mend(resource, entry["id"])
         for spec in series:
             if entity:
@@ -155,15 +155,18 @@ class Walks:
         if page.denial and self._keeps_details("events"):
             self._run.record.deny("events", page.denial)
             return
-        rows: Rows = {"events": [], "event_tags": []}
+        rows: Rows = {"events": Sheet(), "event_tags": Sheet()}
         for entry in page.entries:
-            for table, table_rows in flatten.event(entry).items():
-                rows[table] += table_rows
-        for row in rows["events"]:
-            row["synced_at"] = self._run.calendar.now
+            for table, sheet in flatten.event(entry).items():
+                rows[table].extend(sheet)
+        rows["events"] = self._stamped(rows["events"])
         if not page.denial:
             self._run.known.detailed.add("events")
-        self._run.post("events", Parcel(plain=rows, parents=[{"event": entry["name"]} for entry in page.entries]))
+        parents = Sheet({"event": entry["name"]} for entry in page.entries)
+        self._run.post("events", Parcel(plain=rows, parents=parents))
+
+    def _stamped(self, rows: Iterable[Row]) -> Sheet:
+        return Sheet({**row, "synced_at": self._run.calendar.now} for row in rows)
 
     async def _purchases(self) -> None:
         wanted = self._run.settings.products
@@ -172,7 +175,7 @@ class Walks:
             tasks.create_task(self._purchase_series(ALL))
             async for page in names(self._run.api.get, endpoints.PURCHASES_PRODUCT_LIST, "products", None):
                 unlisted.difference_update(page)
-                rows = [{"product": product, "synced_at": self._run.calendar.now} for product in page]
+                rows = self._stamped({"product": product} for product in page)
                 self._run.post("purchases", Parcel(plain={"products": rows}))
                 for product in page:
                     if product != ALL and (product in wanted or ALL in wanted):  # `*` is the total

@@ -36,7 +36,7 @@ class Span:
 
     def days(self) -> Iterable[date]:
         """Every day, oldest first."""
-        return (self.first + timedelta(days=offset) for offset in range(len(self)))
+        return map(date.fromordinal, range(self.first.toordinal(), self.last.toordinal() + 1))
 
 
 def midnight(day: date, zone: tzinfo) -> datetime:
@@ -85,6 +85,5 @@ def request_parameters(span: Span, unit: Unit, zone: ZoneInfo) -> dict[str, str 
 
 def missing(span: Span, returned: Iterable[date], through: date) -> Span | None:
     """The smallest span that holds every day of `span` up to `through` that was not returned; None if none is."""
-    returned = set(returned)
-    absent = [day for day in Span(span.first, min(span.last, through)).days() if day not in returned]
-    return Span(absent[0], absent[-1]) if absent else None
+    absent = set(Span(span.first, min(span.last, through)).days()).difference(returned)
+    return Span(min(absent), max(absent)) if absent else None
