@@ -10,7 +10,7 @@ from destinations.location import exists
 from destinations.reading import Dataset, as_instant, connected
 from pipelines.job import Job, make_pipeline, only_run
 from pipelines.outcome import LOADED_IN_SQL, Status
-from pipelines.status import newest_days
+from pipelines.status import newest_days, workspace_zone
 
 logger = logging.getLogger(__name__)
 _GOOD_RUNS = """
@@ -71,7 +71,7 @@ def _read(dataset: Dataset, command: str) -> History:
         ok=good.get(Status.OK),
         partial=good.get(Status.PARTIAL),
         since={(row["resource"], row["entity_id"]): as_instant(row["since"]) for row in failing},
-        newest=newest_days(dataset, tables),
+        newest=newest_days(dataset, tables, workspace_zone()),
     )
 
 

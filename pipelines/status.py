@@ -1,6 +1,6 @@
 """`braze-elt status`: how the last runs went and how fresh the tables are."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any
@@ -60,7 +60,7 @@ def run_status(
     destination: str, dataset: str, output: str, max_age_hours: float | None, now: datetime | None = None
 ) -> ExitCode:
     """Print the status; `PARTIAL` if anything that a sync loads is older than `max_age_hours` at `now`, else `OK`."""
-    zone = _zone()
+    zone = workspace_zone()
     with reading(destination, dataset) as opened:
         status = read_status(opened, (now or datetime.now(tz=UTC)).astimezone(zone))
     if output == "json":
@@ -71,8 +71,8 @@ def run_status(
     return ExitCode.PARTIAL if late else ExitCode.OK
 
 
-def _zone() -> ZoneInfo:
-    """The workspace's zone; `status` needs no other setting of the source, and no key."""
+def workspace_zone() -> ZoneInfo:
+    """The configured time zone; what is read from the warehouse needs no other setting of the source, and no key."""
     return parse_zone(dlt.config.get("sources.braze.time_zone", str) or "UTC")
 
 
@@ -84,7 +84,7 @@ def read_status(dataset: Dataset, now: datetime) -> Standing:
             "Nothing has been loaded here yet: run braze-elt sync; or this user may not read it: grant it SELECT."
         )
     finished = as_instant(dataset.query(_LAST_GOOD_RUN)[0]["finished_at"])
-    freshness = _freshness(dataset, counts, now.date())
+    freshness = _freshness(dataset, counts, now)
     return Standing(
         runs=[_with_instants(row, "started_at", "finished_at") for row in dataset.query(_LAST_RUNS)],
         freshness=freshness,
@@ -112,15 +112,15 @@ def _late(freshness: Iterable[Mapping[str, Any]], now: datetime) -> dict[str, fl
     return late
 
 
-def _freshness(dataset: Dataset, counts: Mapping[str, int], today: date) -> list[dict[str, Any]]:
+def _freshness(dataset: Dataset, counts: Mapping[str, int], now: datetime) -> list[dict[str, Any]]:
     return [
         {
             "table": name,
             "rows": counts[name],
             "newest": newest,
-            "days_old": (today - newest).days if newest else None,
+            "days_old": (now.date() - newest).days if newest else None,
         }
-        for name, newest in newest_days(dataset, counts).items()
+        for name, newest in newest_days(dataset, counts, now.tzinfo).items()
     ]
 
 
@@ -128,30 +128,37 @@ _IN_PARTS = frozenset(spec.table for spec in (*DAILY, *HOURLY) if spec.table)
 """Tables whose columns come from several endpoints: each may be late alone."""
 
 
-def newest_days(dataset: Dataset, tables: Iterable[str]) -> dict[str, date | None]:
-    """The newest day of each of `tables` that has days, with whatever the table ever had; None for one without rows."""
-    dated = {name: time for name in tables if (time := _time_column(name))}
-    if not dated:
-        return {}
+def newest_days(dataset: Dataset, tables: Iterable[str], zone: tzinfo | None) -> dict[str, date | None]:
+    """The newest day of each of `tables` that has days, with whatever the table ever had; None for one without rows.
+
+    Hours belong to days of `zone`.
+    """
+    times = {name: time for name in tables if (time := _time_column(name))}
+    days: dict[str, list[date]] = {name: [] for name in times}
+    # A date as text begins alike in every destination; as a value it may be an instant.
+    dates = {name: time for name, time in times.items() if time != "hour"}
+    for name, text in _newest(dataset, dates, 'CAST(max("{}") AS VARCHAR)'):
+        days[name].append(date.fromisoformat(str(text)[:10]))
+    hours = {name: time for name, time in times.items() if time == "hour"}
+    for name, hour in _newest(dataset, hours, 'max("{}")'):
+        days[name].append(as_instant(hour).astimezone(zone).date())
+    return {name: min(found, default=None) for name, found in days.items()}
+
+
+def _newest(dataset: Dataset, times: Mapping[str, str], newest: str) -> Iterator[tuple[str, Any]]:
+    """Each table with rows and the `newest` of its column of `times`; one in parts with that of each part."""
     selects = [
-        f'SELECT \'{name}\' AS name, CAST(max("{time}") AS VARCHAR) AS day FROM "{name}" WHERE "{column}" IS NOT NULL'
-        for name, time in dated.items()
+        f'SELECT \'{name}\' AS name, {newest.format(time)} AS newest FROM "{name}" WHERE "{column}" IS NOT NULL'
+        for name, time in times.items()
         for column in (_figures(name) if name in _IN_PARTS else (time,))
     ]
-    found: dict[str, list[date]] = {name: [] for name in dated}
-    for row in dataset.query(" UNION ALL ".join(selects)):
-        if day := _day(row["day"]):
-            found[row["name"]].append(day)
-    return {name: min(days, default=None) for name, days in found.items()}
+    for row in dataset.query(" UNION ALL ".join(selects)) if selects else ():
+        if row["newest"]:
+            yield row["name"], row["newest"]
 
 
 def _figures(table: str) -> list[str]:
     return [column.name for column in TABLES[table].columns if column.name not in TABLES[table].key]
-
-
-def _day(text: Any) -> date | None:
-    """The day that the text of a date or an instant begins with; as text it is alike in every destination."""
-    return date.fromisoformat(str(text)[:10]) if text else None
 
 
 def _time_column(table: str) -> str | None:
@@ -164,19 +171,23 @@ def _time_column(table: str) -> str | None:
 
 @dataclass(frozen=True)
 class _Entities:
-    """Where the entities of a table with days are listed, and how many days they may lack by design."""
+    """Where the entities of a table with days are listed, and how many days they may lack by design.
+
+    `condition` says which of them have days at all.
+    """
 
     table: str
     column: str
     catalog: str
     key: str = "id"
     rest: int = 0
+    condition: str = "TRUE"
 
 
 _ENTITIES = (
     _Entities("campaign_daily", "campaign_id", "campaigns", rest=RECHECK_DAYS),
     _Entities("canvas_daily", "canvas_id", "canvases", rest=RECHECK_DAYS),
-    _Entities("segment_daily", "segment_id", "segments"),
+    _Entities("segment_daily", "segment_id", "segments", condition="analytics_tracking_enabled"),
     _Entities("event_daily", "event", "events", key="name"),
 )
 
@@ -186,13 +197,13 @@ def _behind(dataset: Dataset, counts: Mapping[str, int]) -> dict[str, int]:
     behind = {}
     for entities in _ENTITIES:
         if entities.table in counts and entities.catalog in counts:
-            newest = _day(dataset.query(f"SELECT max(date) AS day FROM {entities.table}")[0]["day"])
+            newest = newest_days(dataset, [entities.table], None)[entities.table]
             if newest:
                 sql = f"""
                     SELECT count(*) AS entities FROM (
                         SELECT {entities.column} FROM {entities.table} WHERE {entities.column} IN (
                             SELECT {entities.key} FROM {entities.catalog}
-                            WHERE synced_at = (SELECT max(synced_at) FROM {entities.catalog})
+                            WHERE synced_at = (SELECT max(synced_at) FROM {entities.catalog}) AND {entities.condition}
                         ) GROUP BY {entities.column}
                         HAVING max(date) < DATE '{newest - timedelta(days=entities.rest)}'
                     ) AS late

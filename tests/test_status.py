@@ -84,3 +84,31 @@ def test_where_no_table_has_days_no_empty_grid_is_shown(sandbox: Sandbox, capsys
     assert night(sandbox, TODAY, "campaigns") == 0
     assert run_status("duckdb", "braze", "text", None, at(TODAY)) == 0
     assert "Freshness: no table has days." in capsys.readouterr().out
+
+
+def test_the_newest_hours_belong_to_a_day_of_the_workspace(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The evening of a day in Honolulu is the next day in UTC, in which DuckDB shows instants here."""
+    configure(monkeypatch, sandbox, hourly=True, time_zone="Pacific/Honolulu")
+    tomorrow = TODAY + timedelta(days=1)
+    evening = datetime.combine(tomorrow, NOON, UTC) - timedelta(hours=6)
+    sandbox.set(today=tomorrow)
+    assert run(Job("sync", "sessions", now=evening, client=quick_client)) == 0
+    capsys.readouterr()
+    exit_code(evening, 6)
+    freshness = json.loads(capsys.readouterr().out)["freshness"]
+    assert {row["table"]: (row["newest"], row["days_old"]) for row in freshness} == dict.fromkeys(
+        ("session_daily", "session_hourly"), (TODAY.isoformat(), 0)
+    )
+
+
+def test_a_segment_without_tracking_is_not_behind(monkeypatch: pytest.MonkeyPatch, workplace: Path) -> None:
+    with Sandbox(WorkspaceOptions(today=TODAY, **{**SIZES, "segments": 3})) as sandbox:
+        configure(monkeypatch, sandbox, start_date=sandbox.workspace.opened, time_zone="UTC", api_key="key")
+        night(sandbox, TODAY, "segments,segment_series")
+        stopped, _ = (segment.id for segment in sandbox.workspace.segments.values() if segment.tracked)
+        sandbox.workspace.update("segment", stopped, tracked=False)
+        now = TODAY + timedelta(days=1)
+        assert night(sandbox, now, "segments,segment_series") == 0
+        assert status(at(now)).behind == {"segment_series": 0}

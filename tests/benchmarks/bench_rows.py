@@ -93,7 +93,7 @@ def by_stage(rows: int) -> None:
         flattened = time.perf_counter()
         waiting.gather(Parcel(plain=series.rows))
         if waiting.rows >= PACKED_ROWS:
-            pack(waiting.plain, [], known)
+            pack(waiting.plain, waiting.parents, known)
             waiting = Parcel()
         seconds["parse and flatten"] += flattened - started
         seconds["rows to Arrow"] += time.perf_counter() - flattened
