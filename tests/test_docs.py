@@ -102,7 +102,10 @@ def test_the_resources_are_those_of_the_tables() -> None:
 # Imports
 
 PACKAGES = ("pipelines", "sources", "destinations")
-PURE = ("model", "columns", "tables", "windows", "flatten", "arrow", "cursors", "failures", "planning", "packing")
+PURE = (
+    *("model", "columns", "tables", "windows", "fields", "rows", "flatten", "joining", "arrow"),
+    *("cursors", "failures", "planning", "packing"),
+)
 
 
 def modules() -> Iterator[Path]:
@@ -159,15 +162,19 @@ def test_imports_run_one_way(folder: str, others: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("module", PURE)
 def test_pure_modules_know_neither_http_nor_dlt(module: str) -> None:
     path = REPOSITORY / "sources" / "braze" / f"{module}.py"
-    impure = ("requests", "urllib3", "aiohttp", "dlt", "asyncio", "sources.braze.client", "sources.braze.extraction")
+    impure = (
+        *("requests", "urllib3", "aiohttp", "dlt", "asyncio"),
+        *("sources.braze.client", "sources.braze.exchange", "sources.braze.extraction"),
+    )
     assert not [name for name in imports(path) if name.split(".")[0] in impure or name in impure]
 
 
-def test_the_client_knows_no_tables() -> None:
+@pytest.mark.parametrize("module", ["client", "exchange"])
+def test_the_client_knows_no_tables(module: str) -> None:
     assert not [
         name
-        for name in imports(REPOSITORY / "sources" / "braze" / "client.py")
-        if re.search(r"\.(model|tables|columns|profile_tables|arrow|flatten|resources)(\.|$)", name)
+        for name in imports(REPOSITORY / "sources" / "braze" / f"{module}.py")
+        if re.search(r"\.(model|tables|columns|profile_tables|arrow|rows|flatten|resources)(\.|$)", name)
     ]
 
 
