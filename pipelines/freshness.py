@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 
 from destinations.location import dataset_name
 from destinations.reading import reading
@@ -10,7 +10,7 @@ from pipelines.errors import RunFailed
 from pipelines.job import Job
 from pipelines.outcome import ExitCode
 from pipelines.run import run
-from pipelines.status import read_status
+from pipelines.status import read_status, workspace_zone
 from sources.braze.tables import TABLES
 
 
@@ -32,7 +32,7 @@ def load(resources: Sequence[str], destination: str, dataset: str) -> dict[str, 
     if run(Job("sync", ",".join(resources), destination, dataset)) is ExitCode.FAILED:
         raise RunFailed("The run was interrupted: what had arrived is loaded, the next run asks for the rest.")
     with reading(destination, dataset) as opened:
-        counts, status = opened.table_counts(), read_status(opened, datetime.now(tz=UTC))
+        counts, status = opened.table_counts(), read_status(opened, datetime.now(workspace_zone()))
     newest = {row["table"]: row["newest"] for row in status.freshness}
     return {
         resource: Loaded(

@@ -88,8 +88,8 @@ class Client:
         self._backoff = backoff
         self._limits = limits or RateLimits(rate_reserve, clock)
         self._exchange = Exchange(base_url, self._api_key, concurrency, timeout)
-        # As many wait for Braze; one more for each place is ready to leave, and one being read. All others wait where
-        # they can still be held back.
+        # `concurrency` of them wait for Braze, as many are ready to leave, as many answers wait to be read. All others
+        # wait where they can still be held back.
         self._handed_over = asyncio.Semaphore(3 * concurrency)
         self.room: Callable[[], Awaitable[object]] | None = None
         self._answered = False
