@@ -188,8 +188,13 @@ def test_a_part_that_is_denied_later_keeps_what_was_loaded(sandbox: Sandbox) -> 
     assert nights.differences() == {}
 
 
-def test_a_workspace_without_news_feed_has_no_failure(sandbox: Sandbox) -> None:
-    sandbox.set(news_feed=False)
+@pytest.mark.parametrize(
+    "workspace",
+    [{"news_feed": False}, *({"denied": frozenset({"feed.list"}), "denied_status": status} for status in (401, 403))],
+    ids=["404", "401", "403"],
+)
+def test_a_workspace_without_news_feed_has_no_failure(sandbox: Sandbox, workspace: dict[str, Any]) -> None:
+    sandbox.set(**workspace)
     nights = Nights(sandbox)
     assert nights.night().failures == []
 
