@@ -77,9 +77,8 @@ class Reporter:
 
     def _pace(self, known: int, done: int) -> str:
         rate = done / max(0.001, time.monotonic() - self._started)
-        if done >= known or not rate:
-            return f"{rate:.0f}/s"
-        return f"{rate:.0f}/s, about {(known - done) / rate:.0f} s left"
+        pace = f"{rate:.0f}/s" if rate >= 1 else f"{60 * rate:.0f}/min"
+        return f"{pace}, about {(known - done) / rate:.0f} s left" if 0 < done < known else pace
 
 
 def print_outcome(extraction: Extraction, outcome: Outcome) -> None:
