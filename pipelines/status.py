@@ -84,11 +84,12 @@ def read_status(dataset: Dataset, now: datetime) -> Standing:
             "Nothing has been loaded here yet: run braze-elt sync; or this user may not read it: grant it SELECT."
         )
     finished = as_instant(dataset.query(_LAST_GOOD_RUN)[0]["finished_at"])
-    freshness = _freshness(dataset, counts, now)
+    newest = newest_days(dataset, counts, now.tzinfo)
+    freshness = _freshness(newest, counts, now.date())
     return Standing(
         runs=[_with_instants(row, "started_at", "finished_at") for row in dataset.query(_LAST_RUNS)],
         freshness=freshness,
-        behind=_behind(dataset, counts),
+        behind=_behind(dataset, newest, counts),
         failures=dataset.query(_OPEN_FAILURES) if "sync_failures" in counts else [],
         age_hours=(now - finished).total_seconds() / 3600 if finished else None,
         late=_late(freshness, now),
@@ -112,15 +113,15 @@ def _late(freshness: Iterable[Mapping[str, Any]], now: datetime) -> dict[str, fl
     return late
 
 
-def _freshness(dataset: Dataset, counts: Mapping[str, int], now: datetime) -> list[dict[str, Any]]:
+def _freshness(newest: Mapping[str, date | None], counts: Mapping[str, int], today: date) -> list[dict[str, Any]]:
     return [
         {
             "table": name,
             "rows": counts[name],
-            "newest": newest,
-            "days_old": (now.date() - newest).days if newest else None,
+            "newest": day,
+            "days_old": (today - day).days if day else None,
         }
-        for name, newest in newest_days(dataset, counts, now.tzinfo).items()
+        for name, day in newest.items()
     ]
 
 
@@ -192,23 +193,22 @@ _ENTITIES = (
 )
 
 
-def _behind(dataset: Dataset, counts: Mapping[str, int]) -> dict[str, int]:
+def _behind(dataset: Dataset, newest: Mapping[str, date | None], counts: Mapping[str, int]) -> dict[str, int]:
     """Entities by resource that the newest list names and that lack more days than those at rest may."""
     behind = {}
     for entities in _ENTITIES:
-        if entities.table in counts and entities.catalog in counts:
-            newest = newest_days(dataset, [entities.table], None)[entities.table]
-            if newest:
-                sql = f"""
-                    SELECT count(*) AS entities FROM (
-                        SELECT {entities.column} FROM {entities.table} WHERE {entities.column} IN (
-                            SELECT {entities.key} FROM {entities.catalog}
-                            WHERE synced_at = (SELECT max(synced_at) FROM {entities.catalog}) AND {entities.condition}
-                        ) GROUP BY {entities.column}
-                        HAVING max(date) < DATE '{newest - timedelta(days=entities.rest)}'
-                    ) AS late
-                """
-                behind[TABLES[entities.table].resource] = int(dataset.query(sql)[0]["entities"])
+        day = newest.get(entities.table)
+        if day and entities.catalog in counts:
+            sql = f"""
+                SELECT count(*) AS entities FROM (
+                    SELECT {entities.column} FROM {entities.table} WHERE {entities.column} IN (
+                        SELECT {entities.key} FROM {entities.catalog}
+                        WHERE synced_at = (SELECT max(synced_at) FROM {entities.catalog}) AND {entities.condition}
+                    ) GROUP BY {entities.column}
+                    HAVING max(date) < DATE '{day - timedelta(days=entities.rest)}'
+                ) AS late
+            """
+            behind[TABLES[entities.table].resource] = int(dataset.query(sql)[0]["entities"])
     return behind
 
 

@@ -1,7 +1,7 @@
 """Rows on their way to the warehouse: tuples, those with the same fields together.
 
 A channel has a few of its table's many counters, and most rows have the fields of thousands of others. So they are
-kept without their names, which takes a quarter of the memory of dicts, and become columns without a look-up by name.
+kept without their names, which takes a third of the memory of dicts, and become columns without a look-up by name.
 """
 
 from collections import defaultdict
