@@ -2,6 +2,7 @@
 
 import sys
 from datetime import date, timedelta
+from inspect import cleandoc
 from pathlib import Path
 from subprocess import PIPE, Popen
 from typing import Any
@@ -28,7 +29,7 @@ QUERIES = {
     "Deliverability by channel": """
         select channel, sum(sent)::bigint as sent, sum(delivered)::bigint as delivered, sum(bounces)::bigint as bounces,
                round(100.0 * sum(bounces) / nullif(sum(sent), 0), 2) as bounced_percent
-        from braze.campaign_message_daily group by channel order by sent desc nulls last""",
+        from braze.campaign_message_daily group by channel having sum(sent) > 0 order by sent desc""",
     "Stickiness: daily over monthly active users": """
         select date, dau, mau, round(100.0 * dau / nullif(mau, 0), 1) as stickiness_percent
         from braze.kpi_daily where app_id = '*' and date < current_date order by date desc limit 5""",
@@ -74,9 +75,22 @@ def _show(file: Path) -> None:
     with duckdb.connect(str(file), read_only=True) as connection:
         for title, sql in QUERIES.items():
             result = connection.execute(sql)
-            table = Table(*(column[0] for column in result.description or ()), title=title, title_justify="left")
-            for row in result.fetchall():
-                table.add_row(*(str(value) for value in row))
-            console.print()
+            rows = result.fetchall()
+            table = Table()
+            for place, (name, *_) in enumerate(result.description or ()):
+                table.add_column(name, justify="right" if any(_is_number(row[place]) for row in rows) else "left")
+            for row in rows:
+                table.add_row(*map(_shown, row))
+            console.print(f"\n{title}\n\n{cleandoc(sql)};\n", soft_wrap=True)
             console.print(table)
     console.print(f"\nThe workspace is in {file}, schema braze: open it with any DuckDB client.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if _is_number(value) else str(value)

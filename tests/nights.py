@@ -6,7 +6,7 @@ warehouses do (by key, children replaced with their parent), and cursors and fai
 
 import json
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -19,7 +19,7 @@ from sources.braze.cursors import Cursors
 from sources.braze.extraction import Extraction
 from sources.braze.failures import Failure
 from sources.braze.model import TOMBSTONE
-from sources.braze.packing import pack
+from sources.braze.parcels import Parcel
 from sources.braze.resource_state import (
     FAILURES,
     cursors_from_state,
@@ -135,23 +135,32 @@ class Nights:
         return Night(self.sandbox.log.requests, list(extraction.failures), mended, planned)
 
     def _take(self, extraction: Extraction, names: Iterable[str], requests: int | None) -> bool:
-        while not extraction.finished:
+        """Take what comes until all has come, or so many `requests` were sent; say whether that was so."""
+        plain: dict[str, Parcel] = defaultdict(Parcel)
+        killed = False
+        while not (killed or extraction.finished):
             for name in names:
-                while parcel := extraction.take(name):
-                    plain = pack(parcel.plain, parcel.parents, extraction.run.known)
-                    for table, rows in (*parcel.tables.items(), *plain.items()):
-                        self._merge(table, rows.to_pylist())
+                while not killed and (parcel := extraction.take(name)):
                     parcel.move(extraction.run.cursors.setdefault(name, Cursors()))
-                    if requests is not None and len(self.sandbox.log.requests) >= requests:
-                        extraction.stop()
-                        extraction.join()
-                        return True
+                    self._merge(parcel)
+                    plain[name].gather(parcel)
+                    killed = requests is not None and len(self.sandbox.log.requests) >= requests
             time.sleep(0.001)
-        if extraction.crash:
+        if killed:
+            extraction.stop()
+            extraction.join()
+        elif extraction.crash:
             raise extraction.crash
-        return False
+        for parcel in plain.values():
+            parcel.pack(extraction.run.known)
+            self._merge(parcel)
+        return killed
 
-    def _merge(self, name: str, rows: list[Row]) -> None:
+    def _merge(self, parcel: Parcel) -> None:
+        for name, rows in parcel.tables.items():
+            self._merge_rows(name, rows.to_pylist())
+
+    def _merge_rows(self, name: str, rows: list[Row]) -> None:
         table, stored = TABLES[name], self._stored.setdefault(name, {})
         grain = table.parent or table.key
         for parent in {tuple(row[column] for column in grain) for row in rows}:

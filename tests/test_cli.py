@@ -118,6 +118,7 @@ SETTINGS = [
     ("ENDPOINT", "US-99", "`endpoint` is 'US-99'", "US-01, US-02"),
     ("ENDPOINT", "https://dashboard-02.braze.eu", "`endpoint` names dashboard-02.braze.eu", "rest.fra-02.braze.eu"),
     ("TIME_ZONE", "Europe/Berlln", "`time_zone` is 'Europe/Berlln'", "Did you mean Europe/Berlin?"),
+    ("TIME_ZONE", "localtime", "`time_zone` is 'localtime'", "an IANA name such as Europe/Berlin"),
     ("LOOKBACK_DAYS", "-1", "`lookback_days` is", "from 0 to 365"),
     ("LOOKBACK_DAYS", "2.5", "`lookback_days` is", "a whole number"),
     ("LOOKBACK_DAYS", "many", "`lookback_days` is", "a whole number"),

@@ -7,8 +7,9 @@ import re
 from dataclasses import dataclass, field
 from datetime import date
 from difflib import get_close_matches
+from importlib.resources import files
 from typing import Any
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 import orjson
 from dlt.common.configuration import with_config
@@ -176,7 +177,8 @@ def _webhook(url: str) -> str:
 
 def parse_zone(name: str) -> ZoneInfo:
     """The zone of an IANA name. Raises `ConfigurationError` for anything else, with the nearest name."""
-    zones = available_timezones()
+    # Not `available_timezones()`, which reads the system's whole database, and has names there that are no zone's.
+    zones = (files("tzdata") / "zones").read_text().splitlines()
     if name in zones:
         return ZoneInfo(name)
     nearest = get_close_matches(name, zones, n=1, cutoff=0.5)
