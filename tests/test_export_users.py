@@ -877,3 +877,30 @@ def test_a_script_loads_segments_and_keeps_its_exports_beside_its_working_direct
         folders = [workplace / "dlt/pipelines" / name for name in ("mine", "mine.exports")]
         assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o700, 0o700]
         assert raw_files(workplace) == []
+
+
+SCRIPT = """
+import sys, dlt
+from sources.braze import braze
+pipeline = dlt.pipeline("mine", destination=dlt.destinations.duckdb("own.duckdb"), dataset_name="braze")
+pipeline.run(braze(segments=sys.argv[1:]).with_resources("users"))
+"""
+
+
+@pytest.mark.parametrize("wanted", [None, "false"])
+def test_a_script_leaves_no_profile_behind_unless_dlt_is_told_to(
+    wanted: str | None, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if wanted:
+        monkeypatch.setenv("LOAD__DELETE_COMPLETED_JOBS", wanted)
+        monkeypatch.setenv("LOAD__TRUNCATE_STAGING_DATASET", wanted)
+    own = Warehouse("duckdb", str(workplace / "own.duckdb"))
+    with workspace(monkeypatch) as sandbox:
+        segment = segments(sandbox)[0]
+        with process(segment, program=SCRIPT) as script:
+            output = script.communicate(timeout=120)[0]
+        assert script.returncode == 0, output
+        assert in_warehouse(own, segment) == members(sandbox, segment)
+    files = [path.name for path in workplace.rglob("users.*")]
+    staged = own.query("SELECT count(*) FROM braze_staging.users")
+    assert (files != [], staged != [(0,)]) == (bool(wanted), bool(wanted))

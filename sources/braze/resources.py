@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import dlt
+from dlt.common.pipeline import SupportsPipeline
 from dlt.extract import DltResource
 from dlt.extract.items import DataItemWithMeta
 
@@ -91,11 +92,19 @@ def exports_folder(pipeline: dlt.Pipeline) -> Path:
 def _start(extraction: Extraction, chunk: Chunk) -> None:
     selected = [name for name in RESOURCES if name in chunk.open]
     if USERS_RESOURCE in selected:
-        private_folder(Path(dlt.current.pipeline().working_dir))  # load packages are kept there
+        _leave_nothing_behind(dlt.current.pipeline())
     if not extraction.request:
         audiences = tuple(Audience(segment) for segment in extraction.run.settings.segments)
         extraction.request = ProfileRequest(exports_folder(dlt.current.pipeline()), audiences)
     begin(extraction, selected, dlt.current.source_schema(), dlt.current.source_state())
+
+
+def _leave_nothing_behind(pipeline: SupportsPipeline) -> None:
+    """Let no profile stay in the working folder and staging dataset of `pipeline`, unless settings keep them there."""
+    private_folder(Path(pipeline.working_dir))  # load packages are on their way there
+    for setting in ("load.delete_completed_jobs", "load.truncate_staging_dataset"):
+        if dlt.config.get(setting) is None:
+            dlt.config[f"{pipeline.pipeline_name}.{setting}"] = True
 
 
 def begin(extraction: Extraction, selected: Iterable[str], schema: dlt.Schema, state: Any) -> None:
