@@ -26,8 +26,9 @@ _HARMLESS = str.maketrans({"<": "‹", ">": "›", "@": "＠"})
 
 def webhook(job: Job) -> str | None:
     """Where to send alerts; read by itself, since a run also fails when its other settings are wrong."""
+    given = job.overrides
     # Without a type it is a secret to dlt, whose trace, a file, keeps the values of everything else.
-    url = job.overrides.get("alert_webhook") or dlt.secrets.get("sources.braze.alert_webhook")
+    url = given["alert_webhook"] if "alert_webhook" in given else dlt.secrets.get("sources.braze.alert_webhook")
     return str(url) if url else None
 
 

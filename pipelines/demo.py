@@ -54,19 +54,34 @@ def run_demo(file: Path) -> ExitCode:
 
 
 def demo_settings(url: str, workspace: Workspace) -> dict[str, Any]:
-    """Settings that let every table of the connector have rows: breakdowns, hours, sends, and a segment's profiles."""
+    """Settings that let every table of the connector have rows: breakdowns, hours, sends, and a segment's profiles.
+
+    All settings are among them: the demo goes by none that somebody made for a workspace of their own.
+    """
     return {
         "api_key": "demo",
         "endpoint": url,
         "time_zone": "UTC",
         "start_date": date.today() - timedelta(days=HISTORY_DAYS),
+        "lookback_days": 30,
+        "concurrency": 16,
+        "rate_reserve": 0.2,
         "hourly": True,
         "app_ids": list(workspace.apps),
-        "sends": [f"{campaign_id}:{send_id}" for campaign_id, send_id in workspace.sends],
         "segments": list(workspace.segments)[:1],
         "fields": sorted(REQUESTABLE),
         "pii": {"email": "hash", "phone": "drop", "last_name": "drop"},
         "pii_key": "demo",
+        "export_bucket": "",
+        "export_quiet_seconds": 300.0,
+        "export_timeout_minutes": 240.0,
+        "export_parallel": 4,
+        "products": [],
+        "message_bodies": True,
+        "sends": [f"{campaign_id}:{send_id}" for campaign_id, send_id in workspace.sends],
+        "sends_query": "",
+        "sends_query_url": "",
+        "alert_webhook": "",
     }
 
 

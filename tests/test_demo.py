@@ -1,5 +1,6 @@
 """`braze-elt demo`: what it prints is what is in the file that it leaves."""
 
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,28 @@ import pytest
 from click.testing import CliRunner
 
 from pipelines.cli import cli
+from pipelines.demo import demo_settings
+from sources.braze.settings import configured
+from sources.braze_sandbox import Workspace
 
 REPOSITORY = Path(__file__).parent.parent
+OF_ANOTHER_WORKSPACE = {
+    "endpoint": "US-01",
+    "export_bucket": "gs://theirs",
+    "sends_query": "SELECT 1, 2",
+    "sends_query_url": "sqlite:////nowhere/at.all",
+    "alert_webhook": "not a URL",
+    "products": "wrong, ones",
+    "rate_reserve": "0.95",
+}
 
 
 def test_the_demo_prints_rows_by_table_and_queries_with_their_results(
     workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))  # for the sandbox, which is a process of its own
+    for name, value in OF_ANOTHER_WORKSPACE.items():
+        monkeypatch.setenv(f"SOURCES__BRAZE__{name.upper()}", value)
     result = CliRunner().invoke(cli, ["demo"], prog_name="braze-elt")
     assert result.exit_code == 0, result.output
     printed = [_cells(line) for line in result.stdout.splitlines()]
@@ -32,6 +47,10 @@ def test_the_demo_prints_rows_by_table_and_queries_with_their_results(
             assert rows
             for row in rows:
                 assert list(map(_shown, row)) in printed
+
+
+def test_the_demo_sets_every_setting() -> None:
+    assert demo_settings("http://127.0.0.1", Workspace()).keys() == inspect.signature(configured).parameters.keys()
 
 
 def _cells(line: str) -> list[str]:

@@ -140,7 +140,8 @@ def test_a_backfill_shows_its_plan_before_it_loads(company: Company) -> None:
     assert done.returncode == 0, done.stderr
     assert "**All loaded.**" in load.summary.read_text()
     assert len(company.days_asked()) == 1
-    assert WORKFLOWS["backfill"]["jobs"]["backfill"]["needs"] == "plan"
+    jobs = WORKFLOWS["backfill"]["jobs"]
+    assert (jobs["approve"]["needs"], jobs["backfill"]["needs"]) == ("plan", "approve")
 
 
 @pytest.mark.parametrize("text", ['2026-01-01"; touch injected; "', "$(touch injected)", "--help", "`touch injected`"])
@@ -163,8 +164,16 @@ def test_every_workflow_may_only_read_ends_in_time_and_gives_expressions_to_the_
 
 
 def test_nights_and_backfills_wait_for_each_other() -> None:
-    groups = [WORKFLOWS[name]["concurrency"] for name in ("nightly", "backfill")]
-    assert groups == [{"group": "warehouse", "cancel-in-progress": False}] * 2
+    jobs = WORKFLOWS["backfill"]["jobs"]
+    groups = [WORKFLOWS["nightly"], jobs["plan"], jobs["backfill"]]
+    assert [group["concurrency"] for group in groups] == [{"group": "warehouse", "cancel-in-progress": False}] * 3
+
+
+def test_a_backfill_that_waits_for_its_reviewer_holds_nobody_up() -> None:
+    workflow = WORKFLOWS["backfill"]
+    reviewed = [job for job in workflow["jobs"].values() if "environment" in job]
+    assert [job["environment"] for job in reviewed] == ["backfill"]
+    assert "warehouse" not in [owner.get("concurrency", {}).get("group") for owner in (workflow, *reviewed)]
 
 
 @pytest.mark.parametrize(
