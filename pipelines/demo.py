@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 from rich.table import Table
 
+from destinations.errors import DestinationError
 from pipelines.job import Job
 from pipelines.outcome import ExitCode
 from pipelines.run import run
@@ -46,6 +47,9 @@ def run_demo(file: Path) -> ExitCode:
                 "sync", ",".join(RESOURCES), file=file, pipeline="braze_demo", overrides=demo_settings(url, Workspace())
             )
             code = run(job)
+        except DestinationError as error:
+            # What is amiss with the file is known by the setting that names it elsewhere.
+            raise type(error)(str(error).replace("DESTINATION__DUCKDB__CREDENTIALS", "--file")) from None
         finally:
             server.terminate()
     if code == ExitCode.OK:

@@ -9,6 +9,7 @@ from tempfile import TemporaryFile
 from typing import TextIO
 
 import click
+import orjson
 from dlt.destinations.exceptions import DatabaseException
 from sqlglot.errors import SqlglotError
 
@@ -91,10 +92,10 @@ def _from_warehouse(job: Job, sql: str) -> Iterator[str]:
 
 def _kept_aside(ids: Iterator[str]) -> Iterator[str]:
     """The ids, read to the end now: an open query could hinder the load, and its errors would come too late."""
-    file = TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - it has no name and is gone once it was read
-    file.writelines(f"{external_id}\n" for external_id in ids)
+    file = TemporaryFile()  # noqa: SIM115 - it has no name and is gone once it was read
+    file.writelines(orjson.dumps(external_id) + b"\n" for external_id in ids)
     file.seek(0)
-    return (line.rstrip("\n") for line in file)
+    return map(orjson.loads, file)
 
 
 def cancel_exports(segments: tuple[str, ...], destination: str, dataset: str) -> ExitCode:

@@ -35,8 +35,7 @@ def concluded(job: Job, plan: bool = False) -> Iterator[Outcome]:
 
 
 def _publish(job: Job, outcome: Outcome, plan: bool) -> None:
-    if job.summary:
-        _attempt("The summary", lambda file: append_summary(file, run_summary(outcome)), job.summary)
+    publish_summary(job, run_summary(outcome))
     if plan:
         return
     url = webhook(job) if outcome.exit_code else None
@@ -45,6 +44,12 @@ def _publish(job: Job, outcome: Outcome, plan: bool) -> None:
         _attempt("The metrics", lambda file: write_metrics(file, job, outcome, history), job.metrics)
     if url:
         alert(url, job, outcome, history)
+
+
+def publish_summary(job: Job, text: str) -> None:
+    """Add `text` to the file that `--summary` names, if it does. What hinders it is logged."""
+    if job.summary:
+        _attempt("The summary", lambda file: append_summary(file, text), job.summary)
 
 
 def _attempt(what: str, write: Callable[[Path], None], file: Path) -> None:

@@ -227,7 +227,8 @@ def _print(status: Standing, zone: tzinfo) -> None:
     console.print(runs)
     fresh = Table("table", "rows", "newest day", "days old", title="Freshness")
     for row in status.freshness:
-        fresh.add_row(row["table"], f"{row['rows']:,}", str(row["newest"] or "–"), str(row["days_old"] or 0))
+        age = "–" if row["days_old"] is None else str(row["days_old"])
+        fresh.add_row(row["table"], f"{row['rows']:,}", str(row["newest"] or "–"), age)
     console.print(fresh if status.freshness else "Freshness: no table has days.")
     late = {name: count for name, count in status.behind.items() if count}
     console.print("Entities behind their table: " + (", ".join(f"{n} {c:,}" for n, c in late.items()) or "none."))

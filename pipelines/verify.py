@@ -11,8 +11,9 @@ from pipelines.loaded_rows import Held
 from pipelines.logs import configure_logging
 from pipelines.outcome import ExitCode
 from pipelines.plan import planned_rows, print_plan
+from pipelines.publishing import publish_summary
 from pipelines.report import Reporter
-from pipelines.summary import append_summary, plan_summary, verification_summary
+from pipelines.summary import plan_summary, verification_summary
 from pipelines.verification import Verification
 from sources.braze import open_client
 from sources.braze.errors import first_of
@@ -41,16 +42,14 @@ def run_verify(job: Job, sample: int | None, output: str, plan: bool = False) ->
         if plan:
             rows = planned_rows(api.counted, settings)
             print_plan(rows)
-            if job.summary:
-                append_summary(job.summary, plan_summary(job.command, rows))
+            publish_summary(job, plan_summary(job.command, rows))
             return ExitCode.OK
     report, requests = verification.report, api.client.traffic.requests
     if output == "json":
         print_json(report, requests)
     else:
         print_text(report, requests, calendar.settled)
-    if job.summary:
-        append_summary(job.summary, verification_summary(report, requests))
+    publish_summary(job, verification_summary(report, requests))
     return ExitCode.OK if report.clean else ExitCode.PARTIAL
 
 

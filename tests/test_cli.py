@@ -604,10 +604,23 @@ def test_the_sandbox_states_its_totals_and_stops() -> None:
     assert {"campaign_daily", "canvas_daily", "session_daily"} <= set(totals) | {"campaign_daily", "canvas_daily"}
 
 
-def test_a_wrong_limit_of_the_sandbox_is_named() -> None:
-    result = braze_elt("sandbox", "--limit", "shared=many", "--totals", "2026-01-01", "2026-01-02")
+@pytest.mark.parametrize(
+    ("option", "value", "cure"),
+    [
+        *(
+            ("--limit", limit, "POOL=REQUESTS/SECONDS")
+            for limit in ("shared=many", "shared=500/0", "shared=0/60", "5/60")
+        ),
+        ("--limit", "shard=5/60", "Pools are shared, campaign_series, catalogue, export_ids."),
+        ("--time-zone", "Nowhere", "an IANA name, such as Europe/Berlin"),
+        ("--time-zone", "../etc/passwd", "an IANA name, such as Europe/Berlin"),
+    ],
+)
+def test_a_wrong_option_of_the_sandbox_is_named(option: str, value: str, cure: str) -> None:
+    result = braze_elt("sandbox", option, value, "--totals", "2026-01-01", "2026-01-02")
     assert result.exit_code == 2
-    assert "POOL=REQUESTS/SECONDS" in sentence(result)
+    assert f"{option} {value!r}: " in sentence(result)
+    assert cure in sentence(result)
 
 
 def test_the_module_and_the_console_script_are_the_same_command() -> None:

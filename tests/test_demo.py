@@ -49,6 +49,22 @@ def test_the_demo_prints_rows_by_table_and_queries_with_their_results(
                 assert list(map(_shown, row)) in printed
 
 
+@pytest.mark.parametrize(
+    ("file", "cure"),
+    [
+        ("braze.duckdb", "name another file in --file"),
+        ("nowhere/x.duckdb", "create it, or correct --file"),
+    ],
+)
+def test_a_file_that_cannot_be_is_an_option_to_correct(
+    file: str, cure: str, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    result = CliRunner().invoke(cli, ["demo", "--file", file], prog_name="braze-elt")
+    assert result.exit_code == 2
+    assert cure in result.stderr
+
+
 def test_the_demo_sets_every_setting() -> None:
     assert demo_settings("http://127.0.0.1", Workspace()).keys() == inspect.signature(configured).parameters.keys()
 

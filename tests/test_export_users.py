@@ -225,6 +225,8 @@ def test_external_ids_from_stdin_and_from_another_database(
         assert rows_of(duck, "users", "external_id") == [(f"user-{n}",) for n in range(4)]
         result = braze_elt("export-users", "--external-ids-query", "VALUES (NULL), ('me?')")
         assert "1 id is not known to Braze: line 2 of the input." in result.stdout
+        result = braze_elt("export-users", "--external-ids-query", "VALUES ('user-9' || chr(10) || 'user-8'), ('me?')")
+        assert "2 ids are not known to Braze: lines 1, 2 of the input." in result.stdout, "a row is an id"
 
 
 def test_a_postgres_url_needs_no_driver_in_it(postgres_url: str) -> None:

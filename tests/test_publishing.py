@@ -187,6 +187,16 @@ def test_a_verification_has_a_summary(nights: dict[str, Published], company: Com
     assert "## braze-elt verify --plan" in text, "it is added to the end"
 
 
+def test_a_summary_that_cannot_be_written_changes_nothing_of_a_verification(
+    nights: dict[str, Published], company: Company
+) -> None:
+    job = Job("verify", "kpis", now=company.at(4), client=quick_client, summary=Path("nowhere/verify.md"))
+    log = io.StringIO()
+    with redirect_stdout(io.StringIO()), redirect_stderr(log):
+        assert run_verify(job, 1, "text") == 0
+    assert "The summary could not be written to nowhere/verify.md" in log.getvalue()
+
+
 def test_a_summary_is_appended(tmp_path: Path) -> None:
     file = tmp_path / "summary.md"
     file.write_text("before\n")

@@ -86,6 +86,19 @@ def test_where_no_table_has_days_no_empty_grid_is_shown(sandbox: Sandbox, capsys
     assert "Freshness: no table has days." in capsys.readouterr().out
 
 
+def test_a_table_without_rows_has_no_age(
+    monkeypatch: pytest.MonkeyPatch, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Sandbox(WorkspaceOptions(today=TODAY, **SIZES)) as sandbox:  # it has no segment
+        configure(monkeypatch, sandbox, start_date=sandbox.workspace.opened, time_zone="UTC", api_key="key")
+        assert night(sandbox, TODAY, "segments,segment_series,kpis") == 0
+    capsys.readouterr()
+    assert run_status("duckdb", "braze", "text", None, at(TODAY)) == 0
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in capsys.readouterr().out.splitlines()]
+    assert ["segment_daily", "0", "–", "–"] in cells
+    assert [row[3] for row in cells if row[:1] == ["kpi_daily"]] == ["0"]
+
+
 def test_the_newest_hours_belong_to_a_day_of_the_workspace(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
