@@ -1,6 +1,7 @@
 """`braze-elt demo`: what it prints is what is in the file that it leaves."""
 
 import re
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipelines.cli import cli
+from pipelines.demo import QUERIES
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -42,3 +44,9 @@ def _shown(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:,}" if isinstance(value, int | float) else str(value)
+
+
+def test_the_query_that_the_readme_shows_is_one_of_the_demo() -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    shown = readme.partition("```text\n")[2].partition(";\n")[0]
+    assert shown in map(cleandoc, QUERIES.values())
