@@ -108,7 +108,10 @@ class MergingClient(SqlJobClientWithStagingDataset):
 
 
 class _StagedJob(RunnableLoadJob, HasFollowupJobs):
-    """Has nothing to do, and says so: of a job that is finished from the start dlt hears after a second."""
+    """The job of a file that a `MergeJob` will read: it does nothing but report that it is done.
+
+    That report wakes dlt. A job that is finished from the start reports nothing: dlt would find it a second later.
+    """
 
     def run_managed(self, job_client: JobClientBase, done_event: BoundedSemaphore, /) -> None:
         self._done_event = done_event

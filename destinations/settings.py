@@ -35,7 +35,7 @@ def apply_loader_defaults() -> None:
         return
     remember_type_hints()
     write_plain_numbers()
-    # It holds no secrets; but of one that might, dlt need not find out, thousands of times, whether it wants one.
+    # It holds no secrets. But if it could not, dlt would test for each value, thousands of times, whether it is one.
     dlt.config.register_provider(
         CustomLoaderDocProvider(_PROVIDER, lambda: LOADER_DEFAULTS, supports_secrets=True, locations=())
     )

@@ -1,4 +1,4 @@
-"""`braze-elt check`: can this configuration work, and if not, what mends it."""
+"""`braze-elt check`: can this configuration work, and if not, how to fix it."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ _MARKS = {True: Text("✓", "green"), False: Text("✗", "red"), None: Text("–
 
 @dataclass(frozen=True)
 class Finding:
-    """A line of the table: what was checked, whether it is fine, and what mends it."""
+    """A line of the table: what was checked, whether it is fine, and how to fix it."""
 
     subject: str
     fine: bool | None

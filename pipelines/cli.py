@@ -19,7 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Commands(click.Group):
-    """Turns what a user can mend into a sentence and an exit code; everything else is a bug and shows itself."""
+    """Turns what a user can fix into a sentence and an exit code; everything else is a bug and shows itself."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""

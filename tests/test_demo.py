@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipelines.cli import cli
-from pipelines.demo import demo_settings
+from pipelines.demo import QUERIES, demo_settings
 from sources.braze.settings import configured
 from sources.braze_sandbox import Workspace
 
@@ -67,6 +68,12 @@ def test_a_file_that_cannot_be_is_an_option_to_correct(
 
 def test_the_demo_sets_every_setting() -> None:
     assert demo_settings("http://127.0.0.1", Workspace()).keys() == inspect.signature(configured).parameters.keys()
+
+
+def test_the_query_that_the_readme_shows_is_one_of_the_demo() -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    shown = readme.partition("```text\n")[2].partition(";\n")[0]
+    assert shown in map(cleandoc, QUERIES.values())
 
 
 def _cells(line: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What is written down about the code says what the code does: settings, tables, and which way imports run."""
+"""What is written down about the code says what the code does: settings, tables, modules, and which way imports run."""
 
 import ast
 import inspect
@@ -176,6 +176,14 @@ def test_the_client_knows_no_tables(module: str) -> None:
         for name in imports(REPOSITORY / "sources" / "braze" / f"{module}.py")
         if re.search(r"\.(model|tables|columns|profile_tables|arrow|rows|flatten|resources)(\.|$)", name)
     ]
+
+
+def test_the_page_on_the_code_has_every_module_and_no_other() -> None:
+    page = (REPOSITORY / "docs" / "explanation" / "code.md").read_text(encoding="utf-8")
+    packages = ("sources/braze", "destinations", "pipelines")
+    files = {file.relative_to(REPOSITORY) for package in packages for file in (REPOSITORY / package).rglob("*.py")}
+    told = set(re.findall(rf"`((?:{'|'.join(packages)})/[^`]+\.py)`", page))
+    assert told == {file.as_posix() for file in files}
 
 
 def test_help_needs_no_heavy_import() -> None:

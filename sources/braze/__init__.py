@@ -36,7 +36,7 @@ def open_client(settings: "Settings") -> "Client":
 
 @dlt.source(name="braze", section="braze")
 def braze(now: datetime | None = None, **settings: Any) -> Iterator[DltResource]:
-    """Every export endpoint of a Braze workspace as dlt resources, one per resource in `tables.RESOURCES`.
+    """What a Braze workspace exports as dlt resources, one per name in `tables.RESOURCES`.
 
     `settings` override dlt's configuration. `now` (time-zone aware) is the clock of the run. One load takes
     everything since the cursors; `braze().with_resources("campaigns", "campaign_series")` takes a part.

@@ -101,9 +101,10 @@ class Cursors:
         (self.quiet.add if quiet else self.quiet.discard)(entity_hash(entity))
 
     def start(self, entity: str, first: date, since: date | None = None) -> None:
-        """Say that `entity` is loaded from `first` on, unless it is loaded further: its cursor waits before `first`.
+        """Give `entity` a cursor on the day before `first`, from where `advance` moves it; one that it has stays.
 
-        `since` is the day since which that leaves nothing out (None: `first`); it is earlier if the entity began later.
+        `since` is the day from which on the entity counts as loaded (None: `first`). It is earlier than `first` if
+        the entity began no earlier than on `first`: it has no figures of the days between.
         """
         key = entity_hash(entity)
         if key not in self.through:

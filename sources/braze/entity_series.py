@@ -137,7 +137,10 @@ class EntitySeries:
         return None in known and any(known)
 
     def _begun_by(self, part: Part) -> date | None:
-        """The day up to which days of `part` may be from before its beginning; None if all may that come first."""
+        """The last day that answers of `part` may lack because it had not begun; None if that may be any day.
+
+        That is the day before the first one that ever came back or, where that one was not noted, the cursor.
+        """
         if first := self._first[part.endpoint]:
             return first - ONE_DAY
         cursor = self._cursors.get(self._name(part))

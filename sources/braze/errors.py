@@ -38,13 +38,13 @@ class BrazeError(Exception):
 
 
 class ConfigurationError(BrazeError):
-    """A setting is missing or wrong; nothing can be loaded until it is mended."""
+    """A setting is missing or wrong; nothing can be loaded until it is fixed."""
 
 
 class InvalidKey(ConfigurationError):
-    """401 before anything succeeded: the key or the host is wrong, or this key cannot read this endpoint.
+    """401 while no request has succeeded yet: the key or the host is wrong, or this endpoint's permission is missing.
 
-    Which of them shows once other endpoints were asked: see `client.traffic.succeeded`.
+    It is the permission if another endpoint answers later in the run (`client.traffic.succeeded`).
     """
 
     def __init__(self, endpoint: Endpoint, detail: str) -> None:

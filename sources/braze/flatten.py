@@ -346,7 +346,7 @@ def _renamed(row: Row, rename: Mapping[str, str] | None) -> Row:
 
 
 def _by_day(sources: Iterable[Answer] | None, span: Span, zone: tzinfo) -> dict[date, Answer]:
-    """The rows of a series in `span`, each once: of several of a day the last."""
+    """The rows of a series within `span`, by day; of several rows for one day the last counts."""
     return {day: source for source in sources or () if (day := _day(source, zone)) in span}
 
 

@@ -66,16 +66,23 @@ class Calendar:
         return max(first, self.start_date) if self.start_date else first
 
     def reach(self, entity: Entity) -> date:
-        """The day since which nothing of `entity` is left out once it is loaded from its floor on."""
+        """The day from which on nothing of `entity` is lacking once it is loaded from its floor on.
+
+        If it is asked from its known beginning, there is nothing older, and only `start_date` sets a limit; without one
+        it is `date.min`. Otherwise it is the floor.
+        """
         whole = entity.begins and (entity.asked_from or entity.begins) <= entity.begins
         return (self.start_date or date.min) if whole else self.floor(entity)
 
     def asked_from(self, spec: SeriesSpec, entity: Entity, loaded: Loaded) -> date | None:
-        """The day to ask `entity` from, of which so much is `loaded`; None: the earliest there is.
+        """The day to ask `entity` from, of which so much is `loaded`; None: nothing says where it begins.
 
-        Of what was never active, one request tells whether that is so. No day after the cursor is left out. What began
-        by the days of a zone further west may have begun a day earlier: that day is asked for as well, or its figures
-        would stay beside those of the days that they belong to now.
+        An entity that was never active is asked for its newest days alone: one request tells whether that is still so.
+        One whose details are withheld is asked for what is not final or, if nothing is loaded, for the newest days.
+        The day after the cursor is never skipped.
+
+        An entity that was loaded by the days of another zone is asked from the day before its beginning: if that zone
+        lay further west, the warehouse may have figures on that day, which now belong to the next one.
         """
         first, latest = entity.begins, self.today - timedelta(days=spec.days_per_request - 1)
         if entity.never_active and (loaded.quiet or not loaded.cursor):

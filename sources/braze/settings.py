@@ -95,9 +95,9 @@ def configured(
     sends_query_url: TSecretValue = None,
     alert_webhook: TSecretValue = None,
 ) -> Settings:
-    """Declare every setting with its default; a list may be a list, a JSON list or texts separated by commas.
+    """Declares every setting and its default. A list may be a TOML list, a JSON list or comma-separated text.
 
-    dlt keeps the values of what is no secret in the trace of a run, a file.
+    Secrets are typed as such: dlt writes the values of all other settings to its trace file.
     """
     if not api_key:
         raise ConfigurationError(

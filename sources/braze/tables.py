@@ -42,7 +42,7 @@ _NAME = text("name", "Name in the dashboard; not unique.")
 _CREATED = instant("created_at", "When it was created.")
 _UPDATED = instant("updated_at", "When it was last changed.")
 _SYNCED = instant(
-    "synced_at", "When the connector last saw it listed; older than in other rows once it is gone from Braze."
+    "synced_at", "When last listed and loaded; older than in other rows if Braze no longer lists it or a load failed."
 )
 _CLICK_KEYS = (
     text("kind", "What was clicked: `carousel_slide`, `notif_button`, or `other`."),

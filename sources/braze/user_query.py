@@ -1,4 +1,4 @@
-"""Rows of a query in a database of the user's own; what goes wrong names the setting that mends it."""
+"""Rows of a query in a database of the user's own; what goes wrong names the setting to change."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

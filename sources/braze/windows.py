@@ -73,7 +73,8 @@ def windows(span: Span, per_request: int, floor: date | None = None) -> list[Spa
 def request_parameters(span: Span, unit: Unit, zone: ZoneInfo) -> dict[str, str | int]:
     """`length` and `ending_at` that make the answer contain `span`, under both readings of `ending_at`.
 
-    Hours end on a full one of UTC: where midnight is none, Braze may count them by the zone's clock or by that of UTC.
+    A request for hours ends on a full hour of UTC. Where midnight is not one (in UTC+05:30, for example), it ends
+    a little later, because Braze may count hours by the zone's clock or by UTC: either way `span` is in the answer.
     """
     begin, end = midnight(span.first, zone), midnight(span.last + ONE_DAY, zone)
     units = len(span)
