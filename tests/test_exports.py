@@ -23,9 +23,10 @@ from sources.braze.errors import ConfigurationError
 from sources.braze.export_fields import export_fields
 from sources.braze.export_files import open_bucket
 from sources.braze.export_ids import export_ids
-from sources.braze.export_jobs import LoadedExport, LoadedExports, find_job
+from sources.braze.export_jobs import find_job
 from sources.braze.export_waiting import ExportSettings, ExportTimeoutError
 from sources.braze.exports import AllArrived, Arrived, Exports, Failed, cancel_export
+from sources.braze.known import LoadedExport, LoadedExports
 from sources.braze.profile_tables import GLOBAL_CONTROL_GROUP, GLOBAL_CONTROL_GROUP_MEMBERS
 from sources.braze.profiles import ProfileShredder
 

@@ -31,6 +31,7 @@ import pyarrow.parquet as pq
 from sources.braze.arrow import arrow_schema
 from sources.braze.audience import Audience
 from sources.braze.errors import BrazeError
+from sources.braze.known import LoadedExports
 from sources.braze.model import Table
 from sources.braze.private_files import owner_only, private_folder
 
@@ -88,22 +89,6 @@ class Asked:
     rules: str
     run_at: float
     workspace: str
-
-
-@dataclass(frozen=True)
-class LoadedExport:
-    """What a warehouse has of an audience's export: the `ExportJob.id`, and how many groups at least."""
-
-    job: str
-    groups: int
-
-
-@dataclass
-class LoadedExports:
-    """What a warehouse has of exports, by audience; `warehouse` tells it from others, and from what it was once."""
-
-    warehouse: str = field(default_factory=lambda: uuid4().hex)
-    latest: dict[str, LoadedExport] = field(default_factory=dict)
 
 
 @dataclass

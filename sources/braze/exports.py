@@ -27,12 +27,12 @@ from sources.braze.export_jobs import (
     Asked,
     ExportCanceledError,
     ExportJob,
-    LoadedExports,
     NotKeptError,
     find_job,
     start_job,
 )
 from sources.braze.export_waiting import ExportSettings, ExportTimeoutError, Waiting
+from sources.braze.known import LoadedExports
 
 logger = logging.getLogger(__name__)
 

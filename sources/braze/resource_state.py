@@ -4,9 +4,9 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from sources.braze.cursors import Cursors
-from sources.braze.export_jobs import LoadedExport, LoadedExports
 from sources.braze.extraction import Extraction
 from sources.braze.failures import Failure, OpenFailures
+from sources.braze.known import LoadedExport, LoadedExports
 
 FAILURES = "sync_failures"
 NIGHTLY = "cursors"

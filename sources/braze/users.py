@@ -21,11 +21,11 @@ from sources.braze.export_jobs import (
     WORK,
     ExportCanceledError,
     ExportJob,
-    LoadedExports,
     NotKeptError,
 )
 from sources.braze.export_waiting import ExportSettings
 from sources.braze.exports import AllArrived, Arrived, Exports, Failed
+from sources.braze.known import LoadedExports
 from sources.braze.model import Table
 from sources.braze.parcels import Parcel
 from sources.braze.pii import PiiRules
