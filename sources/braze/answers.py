@@ -12,10 +12,8 @@ import orjson
 import requests
 from urllib3.exceptions import NewConnectionError
 
-from sources.braze.endpoints import Endpoint
+from sources.braze.endpoints import Endpoint, Json
 from sources.braze.errors import InvalidKey, NotAvailable, PermissionDenied, UnknownEntity, redact
-
-Json = dict[str, Any]
 
 LONGEST_DETAIL = 300
 NAMING = ("campaign_id", "send_id", "canvas_id", "segment_id", "card_id", "event", "product", "app_id")

@@ -19,7 +19,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sources.braze.flatten import instant
+from sources.braze.flatten import parse_instant
 from sources.braze.model import TOMBSTONE, Table, Type
 from sources.braze.rows import Columns, Sheet
 
@@ -233,7 +233,7 @@ def _instant(value: Any) -> datetime | None:
         return value
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not the text of a timestamp")
-    return instant(value, UTC).astimezone(UTC)
+    return parse_instant(value, UTC).astimezone(UTC)
 
 
 def _date(value: Any) -> date | None:

@@ -9,8 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from sources.braze import endpoints, flatten
-from sources.braze.endpoints import Endpoint
-from sources.braze.flatten import Answer
+from sources.braze.endpoints import Endpoint, Json
 from sources.braze.model import ALL
 from sources.braze.rows import Row, Rows
 from sources.braze.windows import local_day
@@ -69,14 +68,14 @@ class Catalog:
     page_size: int
     details: Endpoint
     parameter: str
-    flatten: Callable[[Answer, Answer], Rows]
+    flatten: Callable[[Json, Json], Rows]
     made: tuple[str, ...]
     first_active: str | None = None
     last_active: str | None = None
     list_parameters: Mapping[str, bool] = field(default_factory=dict)
-    skip: Callable[[Answer, Answer], bool] = lambda listed, details: False
+    skip: Callable[[Json, Json], bool] = lambda listed, details: False
 
-    def entity(self, listed: Answer, details: Answer, zone: ZoneInfo) -> Entity | None:
+    def entity(self, listed: Json, details: Json, zone: ZoneInfo) -> Entity | None:
         """The entity to ask figures for, or None if it can have none."""
         if self.skip(listed, details):
             return None
@@ -94,7 +93,7 @@ class Catalog:
             parameters={self.parameter: listed["id"]},
             begins=first_active or made,
             last_active=last_active,
-            edited=flatten.instant(edited, zone) if edited else None,
+            edited=flatten.parse_instant(edited, zone) if edited else None,
             never_active=bool(spoken_of and made and not (first_active or last_active)),
         )
 
@@ -104,7 +103,7 @@ BRAZE_BEGAN = 2011
 
 
 def _day(value: Any, zone: ZoneInfo) -> date | None:
-    moment = flatten.instant(value, zone) if value else None
+    moment = flatten.parse_instant(value, zone) if value else None
     return local_day(moment, zone) if moment and moment.year >= BRAZE_BEGAN else None
 
 

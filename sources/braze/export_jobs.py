@@ -30,6 +30,7 @@ import pyarrow.parquet as pq
 
 from sources.braze.arrow import arrow_schema
 from sources.braze.audience import Audience
+from sources.braze.endpoints import Json
 from sources.braze.errors import BrazeError
 from sources.braze.known import LoadedExports
 from sources.braze.model import Table
@@ -379,9 +380,7 @@ class ExportJob:
         new.replace(self.folder / "job.json")
 
 
-def start_job(
-    jobs: Path, audience: Audience, answer: dict[str, object], asked: Asked, now: float, into: LoadedExports
-) -> ExportJob:
+def start_job(jobs: Path, audience: Audience, answer: Json, asked: Asked, now: float, into: LoadedExports) -> ExportJob:
     """Keep the identity of an export that Braze accepted with `answer`. `now` is in epoch seconds."""
     private_folder(jobs)
     folder = _folder(jobs, audience)

@@ -16,10 +16,9 @@ from pathlib import Path
 
 import requests
 
-from sources.braze.answers import Json
 from sources.braze.audience import Audience
 from sources.braze.client import Client
-from sources.braze.endpoints import EXPORT_SEGMENT_CANCEL
+from sources.braze.endpoints import EXPORT_SEGMENT_CANCEL, Json
 from sources.braze.errors import BadAnswer, BrazeError, ConfigurationError, ExportRunning
 from sources.braze.export_fields import ExportFields
 from sources.braze.export_files import ARCHIVE, Bucket, Download, StorageError, open_bucket

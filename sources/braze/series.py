@@ -8,15 +8,14 @@ from functools import cached_property
 from zoneinfo import ZoneInfo
 
 from sources.braze import endpoints, flatten
-from sources.braze.endpoints import Endpoint
-from sources.braze.flatten import Answer, Series
+from sources.braze.endpoints import Endpoint, Json, Param
+from sources.braze.flatten import Series
 from sources.braze.model import Table
 from sources.braze.rows import Row
 from sources.braze.tables import tables_of
 from sources.braze.windows import ONE_DAY, Span, Unit, days_per_request, missing, request_parameters
 
-Param = str | int | bool
-Flatten = Callable[[Answer, Row, Span, ZoneInfo], Series]
+Flatten = Callable[[Json, Row, Span, ZoneInfo], Series]
 
 
 class Gaps(Enum):
@@ -85,7 +84,7 @@ class SeriesSpec:
 
     def parameters(self, part: Part, entity: Mapping[str, str], span: Span, zone: ZoneInfo) -> dict[str, Param]:
         """The query that asks `part` for `span` of the entity that the parameters `entity` name."""
-        query = {**part.parameters, **entity, **request_parameters(span, self.unit, zone)}
+        query: dict[str, Param] = {**part.parameters, **entity, **request_parameters(span, self.unit, zone)}
         if self.unit is Unit.HOUR:
             query["unit"] = "hour"
         if self.summary:

@@ -24,7 +24,7 @@ from sources.braze.columns import (
     text,
 )
 from sources.braze.model import Column, Table, Type
-from sources.braze.profile_tables import TABLES as PROFILE_TABLES
+from sources.braze.profile_tables import USER_TABLES
 
 _SEND_CONVERSIONS = conversions("send", 4)
 _ENTRY_CONVERSIONS = conversions("entry", 4)
@@ -528,7 +528,7 @@ TABLES: dict[str, Table] = {
         *_SEGMENT_TABLES,
         *_CARD_TABLES,
         *_WORKSPACE_TABLES,
-        *PROFILE_TABLES,
+        *USER_TABLES,
         *LEDGER_TABLES,
     )
 }
