@@ -72,7 +72,7 @@ class Braze:
         self.running = 0  # how many requests find an export running
         self.requested = []
         self.downloads = []
-        self.canceled = []
+        self.cancelled = []
 
     async def start(self, request):
         self.requested.append((request.path, await request.json()))
@@ -111,7 +111,7 @@ class Braze:
         return answer
 
     async def cancel(self, request):
-        self.canceled.append(await request.json())
+        self.cancelled.append(await request.json())
         return web.json_response({"message": "success"})
 
     async def ids(self, request):
@@ -364,7 +364,7 @@ async def test_cancel(tmp_path):
         await run(exports)
         assert find_job(tmp_path / "jobs", SEGMENT)
         await cancel_export(braze.client, tmp_path / "jobs", "seg-1")
-        assert braze.canceled == [{"segment_id": "seg-1"}]
+        assert braze.cancelled == [{"segment_id": "seg-1"}]
         assert not find_job(tmp_path / "jobs", SEGMENT)
 
 

@@ -47,7 +47,7 @@ _REMOVED = ".removed-"
 """In the name of a folder that is being removed; no audience's name has a dot."""
 
 
-class ExportCanceledError(BrazeError):
+class ExportCancelledError(BrazeError):
     """The export was cancelled: nothing is known of it any more."""
 
     def __init__(self, audience: Audience) -> None:
@@ -112,7 +112,7 @@ class _State:
 class ExportJob:
     """An export that was requested, and its folder.
 
-    The loop, the threads that fetch and the one that loads share it. What writes raises ExportCanceledError once the
+    The loop, the threads that fetch and the one that loads share it. What writes raises ExportCancelledError once the
     export was removed, here or by another process.
     """
 
@@ -174,9 +174,9 @@ class ExportJob:
         return not self._removed and (self.folder / "job.json").exists()
 
     def check_kept(self) -> None:
-        """Raise ExportCanceledError if the export was cancelled."""
+        """Raise ExportCancelledError if the export was cancelled."""
         if not self.kept:
-            raise ExportCanceledError(self.audience)
+            raise ExportCancelledError(self.audience)
 
     @property
     def work_folder(self) -> Path:
@@ -223,7 +223,7 @@ class ExportJob:
         If the export was cancelled in the meantime, nothing is remembered.
         """
         self._tell_older(noted)
-        with suppress(ExportCanceledError), self._changing():
+        with suppress(ExportCancelledError), self._changing():
             self._state.members.append(noted.name)
             names = {_short(name): file for name, file in self._state.files.items()}
             for path in files:
@@ -236,7 +236,7 @@ class ExportJob:
             path.unlink(missing_ok=True)
 
     def newer(self) -> Iterator[pa.Table]:
-        """Yield the `braze_id`s of profiles that the warehouse has of later runs. Raises ExportCanceledError."""
+        """Yield the `braze_id`s of profiles that the warehouse has of later runs. Raises ExportCancelledError."""
         for path in sorted((self.folder / "newer").glob(f"{self._into.warehouse}-*.parquet")):
             with self._keeping():
                 known = pq.read_table(path)
@@ -286,7 +286,7 @@ class ExportJob:
         no profile, or these are the profiles of files that came late: then they are added (the table's `parent` is
         None).
 
-        Raises ExportCanceledError; the rows, once there are any, are all there although it is cancelled.
+        Raises ExportCancelledError; the rows, once there are any, are all there although it is cancelled.
         """
         table = self.audience.members_table
         rows = self._member_rows(table)
@@ -302,7 +302,7 @@ class ExportJob:
         if self._state.url or self.late:
             self.remove()
             return
-        with suppress(ExportCanceledError), self._changing():
+        with suppress(ExportCancelledError), self._changing():
             self._state.complete, self._state.members = True, []
         for name in ("files", "members", "newer"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
@@ -348,7 +348,7 @@ class ExportJob:
 
     @contextmanager
     def _keeping(self) -> Iterator[None]:
-        """Write in the folder, alone. Raises ExportCanceledError if it is gone."""
+        """Write in the folder, alone. Raises ExportCancelledError if it is gone."""
         with self._lock:
             self.check_kept()
             try:

@@ -24,7 +24,7 @@ from sources.braze.export_fields import ExportFields
 from sources.braze.export_files import ARCHIVE, Bucket, Download, StorageError, open_bucket
 from sources.braze.export_jobs import (
     Asked,
-    ExportCanceledError,
+    ExportCancelledError,
     ExportJob,
     NotKeptError,
     find_job,
@@ -110,14 +110,14 @@ class Exports:
         cancelled nothing of it comes but one `Failed`. Raises ConfigurationError; what concerns one audience is a
         `Failed`.
         """
-        canceled: set[Audience] = set()
+        cancelled: set[Audience] = set()
         async with aclosing(self._in_order(list(dict.fromkeys(audiences)))) as events:
             async for found in events:
-                event = _unless_canceled(found)
-                if isinstance(event, Failed) and isinstance(event.error, ExportCanceledError):
-                    if event.audience in canceled:
+                event = _unless_cancelled(found)
+                if isinstance(event, Failed) and isinstance(event.error, ExportCancelledError):
+                    if event.audience in cancelled:
                         continue
-                    canceled.add(event.audience)
+                    cancelled.add(event.audience)
                 yield event
 
     async def _in_order(self, audiences: list[Audience]) -> AsyncGenerator[Event]:
@@ -376,10 +376,10 @@ def _says_where(answer: Json) -> bool:
     return isinstance(prefix, str) and bool(prefix)
 
 
-def _unless_canceled(event: Event) -> Event:
+def _unless_cancelled(event: Event) -> Event:
     if isinstance(event, Failed) or event.job.kept:
         return event
-    return Failed(event.job.audience, ExportCanceledError(event.job.audience))
+    return Failed(event.job.audience, ExportCancelledError(event.job.audience))
 
 
 class _ExpiredError(Exception):
