@@ -114,6 +114,7 @@ def configured(
         raise ConfigurationError(
             f"`{given}` is set without `{lacking}`: set both, the query and its database, or none."
         )
+    exported = export_fields(_names("fields", fields))
     return Settings(
         api_key=str(api_key).strip(),
         base_url=base_url(str(endpoint)),
@@ -125,7 +126,7 @@ def configured(
         hourly=_flag("hourly", hourly),
         app_ids=_names("app_ids", app_ids),
         segments=_names("segments", segments),
-        fields=(exported := export_fields(_names("fields", fields))),
+        fields=exported,
         pii=pii_rules(_mapping("pii", pii), str(pii_key) if pii_key else None, exported.names),
         export_bucket=_bucket(str(export_bucket)) if export_bucket else None,
         export_quiet_seconds=_number("export_quiet_seconds", export_quiet_seconds, 0, 86_400),
