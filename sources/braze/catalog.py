@@ -14,6 +14,12 @@ from sources.braze.model import ALL
 from sources.braze.rows import Row, Rows
 from sources.braze.windows import local_day
 
+BRAZE_BEGAN = 2011
+"""What claims to be from an earlier year is a placeholder for no date at all."""
+_WITH_TOTALS = frozenset({"app_id", "segment_id", "product"})
+"""Key columns in which `*` is the total of all; elsewhere it is a name like any other."""
+_PLAIN = re.compile(r'[^\s"]+')
+
 
 @dataclass(frozen=True)
 class Entity:
@@ -41,11 +47,6 @@ def entity_named(key: Mapping[str, str]) -> Entity:
     """The entity that its key columns name; those that say `*` for everything are left out of requests."""
     named = {name: value for name, value in key.items() if value != ALL or name not in _WITH_TOTALS}
     return Entity(" ".join(map(_word, named.values())) or ALL, dict(key), named)
-
-
-_WITH_TOTALS = frozenset({"app_id", "segment_id", "product"})
-"""Key columns in which `*` is the total of all; elsewhere it is a name like any other."""
-_PLAIN = re.compile(r'[^\s"]+')
 
 
 def _word(name: str) -> str:
@@ -96,10 +97,6 @@ class Catalog:
             edited=flatten.parse_instant(edited, zone) if edited else None,
             never_active=bool(spoken_of and made and not (first_active or last_active)),
         )
-
-
-BRAZE_BEGAN = 2011
-"""What claims to be from an earlier year is a placeholder for no date at all."""
 
 
 def _day(value: Any, zone: ZoneInfo) -> date | None:

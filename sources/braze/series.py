@@ -16,6 +16,8 @@ from sources.braze.tables import tables_of
 from sources.braze.windows import ONE_DAY, Span, Unit, days_per_request, missing, request_parameters
 
 Flatten = Callable[[Json, Row, Span, ZoneInfo], Series]
+SUMMARY_DAYS = 14
+"""Days that one row of `canvas_summary` sums up."""
 
 
 class Gaps(Enum):
@@ -214,9 +216,6 @@ DAILY = (
 def specs(resource: str, hourly: bool) -> tuple[SeriesSpec, ...]:
     """The series that `resource` loads: by day, and by hour where the API has it and `hourly` is set."""
     return tuple(spec for spec in (*DAILY, *(HOURLY if hourly else ())) if spec.resource == resource)
-
-
-SUMMARY_DAYS = 14
 
 
 def summary_blocks(span: Span, through: date) -> list[Span]:

@@ -23,6 +23,8 @@ from sources.braze.pii import PiiRules, pii_rules
 
 SECTION = ("sources", "braze")
 Pair = tuple[str, str]
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
+"""What a setting of that type is to be, in words."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,6 @@ def resolve(**overrides: Any) -> Settings:
         kind = _KINDS.get(error.hint, "a value of the kind that .dlt/config.toml shows")
         raise ConfigurationError(f"`{error.field_name}` is {error.field_value!r}: set {kind}.") from None
     return settings
-
-
-_KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
 
 
 @with_config(sections=SECTION)
