@@ -105,7 +105,19 @@ PACKAGES = ("pipelines", "sources", "destinations")
 PURE = (
     *("endpoints", "model", "columns", "profile_tables", "tables", "relations", "audience", "windows"),
     *("fields", "rows", "flatten", "joining", "arrow", "comparison", "catalog", "series", "profile_sql"),
-    *("errors", "export_fields", "pii", "cursors", "failures", "planning", "standstill", "known", "packing", "parcels"),
+    *(
+        "errors",
+        "export_fields",
+        "pii",
+        "cursors",
+        "failures",
+        "planning",
+        "beginnings",
+        "standstill",
+        "known",
+        "packing",
+        "parcels",
+    ),
 )
 
 
