@@ -33,6 +33,18 @@ from destinations.location import (
 _PROBE = "braze_elt_access_check"
 _NAMES_OF_DUCKDB = ("temp", "system", "information_schema", "pg_catalog")
 _LOCK_HOLDER = re.compile(r"Conflicting lock is held in (?P<program>.*?) ?\(PID (?P<pid>\d+)\)")
+_UNPROVEN = ("athena",)
+"""Dialects in which a table needs a place of its own, so that none is made to prove that it can be."""
+_TABLE_KINDS = {"clickhouse": " ENGINE = Memory"}
+"""What a dialect wants to know of a table beside its columns."""
+_EXTRAS = {
+    "deltalake": "delta",
+    "pyiceberg": "iceberg",
+    **dict.fromkeys(("s3", "s3a", "boto3", "botocore", "s3fs"), "s3"),
+    **dict.fromkeys(("gs", "gcs", "gcsfs"), "gcs"),
+    **dict.fromkeys(("az", "abfs", "abfss", "adl", "adlfs"), "azure"),
+}
+"""Our extras by what dlt calls its own, or by the package, where they are not called like the destination."""
 
 
 def check(destination: AnyDestination, dataset: str) -> None:
@@ -154,12 +166,6 @@ def _check_other(destination: AnyDestination, dataset: str, write: bool = True) 
                 _prove_table(client.sql_client, initialized)
 
 
-_UNPROVEN = ("athena",)
-"""Dialects in which a table needs a place of its own, so that none is made to prove that it can be."""
-
-_TABLE_KINDS = {"clickhouse": " ENGINE = Memory"}
-
-
 @contextmanager
 def _reaching(destination: AnyDestination, dataset: str) -> Iterator[None]:
     """Turn what a driver says in the block into a sentence without values."""
@@ -178,16 +184,6 @@ def _reaching(destination: AnyDestination, dataset: str) -> Iterator[None]:
             f"The {name} destination at {location(destination, dataset)} cannot be used "
             f"({type(error).__name__}): check {place_setting(destination)} and what its user may do."
         ) from None
-
-
-_EXTRAS = {
-    "deltalake": "delta",
-    "pyiceberg": "iceberg",
-    **dict.fromkeys(("s3", "s3a", "boto3", "botocore", "s3fs"), "s3"),
-    **dict.fromkeys(("gs", "gcs", "gcsfs"), "gcs"),
-    **dict.fromkeys(("az", "abfs", "abfss", "adl", "adlfs"), "azure"),
-}
-"""Our extras by what dlt calls its own, or by the package, where they are not called like the destination."""
 
 
 def _extra(destination: AnyDestination, error: ImportError) -> str:

@@ -47,6 +47,9 @@ DUCKDB_LIMITS: dict[str, Any] = {
     "preserve_insertion_order": False,
 }
 
+# How a URL begins, or `:memory:`.
+_NO_PATH = r"\w+:|:"
+
 
 @configspec(init=False)
 class DuckDbFile(DuckDbCredentials):
@@ -61,9 +64,6 @@ class DuckDbFile(DuckDbCredentials):
 
     def __str__(self) -> str:
         return f"duckdb:///{self.database}"
-
-
-_NO_PATH = r"\w+:|:"
 
 
 def destination(name: str, file: Path | None = None, read_only: bool = False) -> AnyDestination:

@@ -28,6 +28,8 @@ _TABLES = """
 
 _COUNT = "SELECT '{table}' AS name, count(*) AS rows FROM \"{table}\""
 
+_ROWS_AT_A_TIME = 10_000
+
 
 class Dataset:
     """A dataset, open for reading; its `client` sees what is current, however the destination stores it."""
@@ -166,6 +168,3 @@ def _in_its_words(client: SqlClientBase[Any], sql: str) -> str:
         if column.this.args.get("quoted"):
             column.this.set("this", client.capabilities.casefold_identifier(column.name))
     return statement.sql(dialect=dialect)
-
-
-_ROWS_AT_A_TIME = 10_000

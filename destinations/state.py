@@ -14,18 +14,7 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from destinations.location import exists, is_lake, is_sql, sql_client
 
 _MARK = "braze_elt_working_directory"
-
-
-class _Mark(NamedTuple):
-    """Which warehouse a working directory goes with: its newest load, and whether the directory was left as it is."""
-
-    fingerprint: str
-    load: str | None
-    settled: bool
-
-
 _NEWEST_LOAD = "SELECT max(load_id) FROM {loads} WHERE status = 0"
-
 _PRUNE = """
     DELETE FROM {state} WHERE pipeline_name = %s AND _dlt_load_id < (
         SELECT min(load_id) FROM (
@@ -36,6 +25,14 @@ _PRUNE = """
         ) AS kept
     )
 """
+
+
+class _Mark(NamedTuple):
+    """Which warehouse a working directory goes with: its newest load, and whether the directory was left as it is."""
+
+    fingerprint: str
+    load: str | None
+    settled: bool
 
 
 def adopt(pipeline: dlt.Pipeline, fingerprint: str) -> None:

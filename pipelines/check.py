@@ -24,7 +24,7 @@ _MARKS = {True: Text("✓", "green"), False: Text("✗", "red"), None: Text("–
 
 
 @dataclass(frozen=True)
-class Finding:
+class Check:
     """A line of the table: what was checked, whether it is fine, and how to fix it."""
 
     subject: str
@@ -34,41 +34,41 @@ class Finding:
 
 def run_check(destination: str, dataset: str) -> ExitCode:
     """Print what works and what does not; `OK` if everything that a sync needs works, `USAGE` otherwise."""
-    findings = [*_braze(), _warehouse(destination, dataset)]
+    lines = [*_braze(), _warehouse(destination, dataset)]
     table = Table("", "checked", "what to do")
-    for finding in findings:
-        table.add_row(_MARKS[finding.fine], finding.subject, finding.cure)
+    for line in lines:
+        table.add_row(_MARKS[line.fine], line.subject, line.cure)
     stdout().print(table)
-    return ExitCode.USAGE if any(finding.fine is False for finding in findings) else ExitCode.OK
+    return ExitCode.USAGE if any(line.fine is False for line in lines) else ExitCode.OK
 
 
-def _braze() -> Iterator[Finding]:
+def _braze() -> Iterator[Check]:
     try:
         settings = resolve()
     except ConfigurationError as error:
-        yield Finding("settings", False, str(error))
+        yield Check("settings", False, str(error))
         return
-    yield Finding("settings", True)
+    yield Check("settings", True)
     try:
         answers: list[Access] = asyncio.run(_ask(settings))
     except ConfigurationError as error:
-        yield Finding(f"{settings.base_url} with this key", False, str(error))
+        yield Check(f"{settings.base_url} with this key", False, str(error))
         return
-    yield Finding(f"{settings.base_url} with this key", True)
+    yield Check(f"{settings.base_url} with this key", True)
     yield from _elsewhere(settings)
     wanted = default_names(settings)
     for answer in answers:
         needed = answer.resource in wanted
         subject = f"{answer.endpoint.path} ({answer.resource})"
         if answer.error is None:
-            yield Finding(subject, True)
+            yield Check(subject, True)
         elif not needed or answer.optional:
-            yield Finding(subject, None, f"Not needed now: {answer.error}")
+            yield Check(subject, None, f"Not needed now: {answer.error}")
         else:
-            yield Finding(subject, False, str(answer.error))
+            yield Check(subject, False, str(answer.error))
 
 
-def _elsewhere(settings: Settings) -> Iterator[Finding]:
+def _elsewhere(settings: Settings) -> Iterator[Check]:
     """What a run reads beside the API."""
     bucket, query, url = settings.export_bucket, settings.sends_query, settings.sends_query_url
     if bucket:
@@ -77,12 +77,12 @@ def _elsewhere(settings: Settings) -> Iterator[Finding]:
         yield _tried("sends_query", lambda: read_sends(url, query))
 
 
-def _tried(subject: str, attempt: Callable[[], object]) -> Finding:
+def _tried(subject: str, attempt: Callable[[], object]) -> Check:
     try:
         attempt()
     except BrazeError as error:
-        return Finding(subject, False, str(error))
-    return Finding(subject, True)
+        return Check(subject, False, str(error))
+    return Check(subject, True)
 
 
 async def _ask(settings: Settings) -> list[Access]:
@@ -93,12 +93,12 @@ async def _ask(settings: Settings) -> list[Access]:
         await client.aclose()
 
 
-def _warehouse(destination: str, dataset: str) -> Finding:
+def _warehouse(destination: str, dataset: str) -> Check:
     try:
         pipeline = make_pipeline(PIPELINE, dataset, destination)
         assert pipeline.destination
         check(pipeline.destination, dataset)
         place = f"{destination} at {location(pipeline.destination, dataset)}, dataset {dataset}"
-        return Finding(place, True, append_notice(pipeline) or "")
+        return Check(place, True, append_notice(pipeline) or "")
     except DestinationError as error:
-        return Finding(f"{destination}, dataset {dataset}", False, str(error))
+        return Check(f"{destination}, dataset {dataset}", False, str(error))

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from pipelines.terminal import stdout
 from sources.braze.counted_client import CountedClient
-from sources.braze.endpoints import Bucket
+from sources.braze.endpoints import Pool
 from sources.braze.settings import Settings
 
 HEADER = ("endpoint", "requests", "days", "time at the rate limit")
@@ -19,12 +19,12 @@ def planned_rows(api: CountedClient, settings: Settings) -> list[tuple[str, str,
     The time is what the rate limits take.
     """
     rows = []
-    per_bucket: dict[Bucket, int] = {}
+    per_pool: dict[Pool, int] = {}
     for endpoint, count in sorted(api.requests.items(), key=lambda item: item[0].path):
-        bucket, days = endpoint.bucket, api.days[endpoint]
-        per_bucket[bucket] = per_bucket.get(bucket, 0) + count
-        rows.append((endpoint.path, f"{count:,}", f"{days:,}" if days else "", _duration(bucket, count, settings)))
-    slowest = max((_seconds(bucket, count, settings) for bucket, count in per_bucket.items()), default=0)
+        pool, days = endpoint.pool, api.days[endpoint]
+        per_pool[pool] = per_pool.get(pool, 0) + count
+        rows.append((endpoint.path, f"{count:,}", f"{days:,}" if days else "", _duration(pool, count, settings)))
+    slowest = max((_seconds(pool, count, settings) for pool, count in per_pool.items()), default=0)
     return [*rows, ("all", f"{api.requests.total():,}", "", _text(slowest))]
 
 
@@ -38,14 +38,14 @@ def print_plan(rows: Sequence[Sequence[str]]) -> None:
     stdout().print(table)
 
 
-def _duration(bucket: Bucket, count: int, settings: Settings) -> str:
-    return _text(_seconds(bucket, count, settings))
+def _duration(pool: Pool, count: int, settings: Settings) -> str:
+    return _text(_seconds(pool, count, settings))
 
 
-def _seconds(bucket: Bucket, count: int, settings: Settings) -> float:
+def _seconds(pool: Pool, count: int, settings: Settings) -> float:
     """Whole periods that must pass before the last request may be sent: the first allowance is there at once."""
-    allowance = max(1, int(bucket.limit * (1 - settings.rate_reserve if bucket.reserved else 1)))
-    return (ceil(count / allowance) - 1) * bucket.period if count else 0
+    allowance = max(1, int(pool.limit * (1 - settings.rate_reserve if pool.reserved else 1)))
+    return (ceil(count / allowance) - 1) * pool.period if count else 0
 
 
 def _text(seconds: float) -> str:

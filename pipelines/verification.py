@@ -22,6 +22,7 @@ from sources.braze.comparison import (
     sampled,
     typed,
 )
+from sources.braze.endpoints import Json
 from sources.braze.errors import (
     BrazeError,
     ConfigurationError,
@@ -31,7 +32,6 @@ from sources.braze.errors import (
     UnknownEntity,
     documented_shape,
 )
-from sources.braze.flatten import Answer
 from sources.braze.model import ALL
 from sources.braze.record import OPTIONAL
 from sources.braze.rereading import Reread, Rereading
@@ -131,7 +131,7 @@ class Verification:
             extents = self._held.extents(spec)
             await self._series(spec, [extents[entity] for entity in askable if entity in extents])
 
-    async def _listed(self, catalog: Catalog) -> Sequence[Answer]:
+    async def _listed(self, catalog: Catalog) -> Sequence[Json]:
         """What the catalog lists: nothing where it is one that not every workspace has."""
         try:
             return await self._api.entries(catalog)
@@ -142,7 +142,7 @@ class Verification:
                 self._refused = error
             return []
 
-    def _forget_gone(self, catalog: Catalog, entries: Sequence[Answer], series: Sequence[SeriesSpec]) -> None:
+    def _forget_gone(self, catalog: Catalog, entries: Sequence[Json], series: Sequence[SeriesSpec]) -> None:
         """What Braze does not list any more, or keeps no figures of, is neither asked for nor behind."""
         present = {entry["id"] for entry in entries if not catalog.skip(entry, {})}
         for spec in series:
@@ -151,13 +151,13 @@ class Verification:
                     self.report.lose(spec.resource, entity)
 
     async def _entries(
-        self, catalog: Catalog, batch: Sequence[Answer], series: Sequence[SeriesSpec], whole: bool
+        self, catalog: Catalog, batch: Sequence[Json], series: Sequence[SeriesSpec], whole: bool
     ) -> None:
         resource = catalog.resource
         stored = await self._held.entries(resource, [entry["id"] for entry in batch]) if whole else {}
         newest = await self._held.newest(resource, "synced_at") if whole else None
 
-        async def one(entry: Answer) -> None:
+        async def one(entry: Json) -> None:
             unknown = [spec for spec in series if (entry["id"],) not in self._held.extents(spec)]
             if not (whole or unknown):
                 return
@@ -168,7 +168,7 @@ class Verification:
                 if whole:
                     rows = catalog.flatten(entry, details)
                     created = details.get("created_at")
-                    is_new = not (created and newest) or flatten.instant(created, self._calendar.zone) > newest
+                    is_new = not (created and newest) or flatten.parse_instant(created, self._calendar.zone) > newest
                     self._compare_entry(resource, entry["id"], rows, stored, is_new)
                 for spec in unknown:
                     self._compare_beginning(catalog, spec, entry, details)
@@ -191,7 +191,7 @@ class Verification:
             for difference in compare(table, stored[table_name].get((name,), []), typed(table, said), ignored):
                 self.report.add(difference)
 
-    def _compare_beginning(self, catalog: Catalog, spec: SeriesSpec, entry: Answer, details: Answer) -> None:
+    def _compare_beginning(self, catalog: Catalog, spec: SeriesSpec, entry: Json, details: Json) -> None:
         """An entity without any row: a difference if its figures begin before the newest day of the others.
 
         One that was never active has none to begin with.

@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 
-from sources.braze.answers import Json
-from sources.braze.client import ATTEMPTS, REFUSALS, Client, Param
+from sources.braze.client import ATTEMPTS, REFUSALS, Client
 from sources.braze.endpoints import (
     CAMPAIGNS_DATA_SERIES,
     CAMPAIGNS_DETAILS,
@@ -27,6 +26,8 @@ from sources.braze.endpoints import (
     KPI_MAU,
     USERS_EXPORT_IDS,
     USERS_EXPORT_SEGMENT,
+    Json,
+    Param,
 )
 from sources.braze.errors import (
     BadAnswer,

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from sources.braze.audience import Audience
 from sources.braze.export_files import ARCHIVE, Bucket
-from sources.braze.export_jobs import ExportCanceledError, find_job
+from sources.braze.export_jobs import ExportCancelledError, find_job
 from sources.braze.export_waiting import ExportTimeoutError
 from sources.braze.exports import AllArrived, Arrived, Failed, cancel_export
 from sources.braze.profile_files import CorruptFileError, blocks
@@ -189,7 +189,7 @@ async def test_members_are_all_or_none_of_a_cancelled_export(tmp_path):
                 _, batches = event.job.members()
                 cancelled(tmp_path / "jobs")
                 assert sum(rows.num_rows for rows in batches) == 10
-                with pytest.raises(ExportCanceledError):
+                with pytest.raises(ExportCancelledError):
                     event.job.members()
 
 

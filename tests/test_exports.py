@@ -23,9 +23,10 @@ from sources.braze.errors import ConfigurationError
 from sources.braze.export_fields import export_fields
 from sources.braze.export_files import open_bucket
 from sources.braze.export_ids import export_ids
-from sources.braze.export_jobs import LoadedExport, LoadedExports, find_job
+from sources.braze.export_jobs import find_job
 from sources.braze.export_waiting import ExportSettings, ExportTimeoutError
 from sources.braze.exports import AllArrived, Arrived, Exports, Failed, cancel_export
+from sources.braze.known import LoadedExport, LoadedExports
 from sources.braze.profile_tables import GLOBAL_CONTROL_GROUP, GLOBAL_CONTROL_GROUP_MEMBERS
 from sources.braze.profiles import ProfileShredder
 
@@ -71,7 +72,7 @@ class Braze:
         self.running = 0  # how many requests find an export running
         self.requested = []
         self.downloads = []
-        self.canceled = []
+        self.cancelled = []
 
     async def start(self, request):
         self.requested.append((request.path, await request.json()))
@@ -110,7 +111,7 @@ class Braze:
         return answer
 
     async def cancel(self, request):
-        self.canceled.append(await request.json())
+        self.cancelled.append(await request.json())
         return web.json_response({"message": "success"})
 
     async def ids(self, request):
@@ -363,7 +364,7 @@ async def test_cancel(tmp_path):
         await run(exports)
         assert find_job(tmp_path / "jobs", SEGMENT)
         await cancel_export(braze.client, tmp_path / "jobs", "seg-1")
-        assert braze.canceled == [{"segment_id": "seg-1"}]
+        assert braze.cancelled == [{"segment_id": "seg-1"}]
         assert not find_job(tmp_path / "jobs", SEGMENT)
 
 

@@ -285,7 +285,7 @@ def test_hours_are_instants_and_belong_to_the_workspaces_day() -> None:
     ],
 )
 def test_timestamps_are_read_as_braze_writes_them(written: str, meant: datetime) -> None:
-    assert flatten.instant(written, BERLIN) == meant
+    assert flatten.parse_instant(written, BERLIN) == meant
 
 
 @pytest.mark.parametrize(

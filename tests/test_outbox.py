@@ -3,8 +3,8 @@
 import asyncio
 from datetime import date, timedelta
 
+from sources.braze.known import Known
 from sources.braze.outbox import BACKLOG_ROWS, WAITING_ROWS, Outbox
-from sources.braze.packing import Known
 from sources.braze.parcels import PACKED_ROWS, Parcel
 from sources.braze.rows import Sheet
 

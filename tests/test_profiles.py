@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sources.braze import profiles
 from sources.braze.model import Type
 from sources.braze.pii import pii_rules
-from sources.braze.profile_tables import TABLES
+from sources.braze.profile_tables import USER_TABLES
 from sources.braze.profiles import ProfileShredder
 
 SECRET = "+49 1511 000"
@@ -107,7 +107,7 @@ def test_every_field_lands_where_it_belongs(tmp_path):
 
 def test_a_profile_without_rows_leaves_a_tombstone_in_replaced_tables_only(tmp_path):
     tables, _ = shred(tmp_path, write(tmp_path / "a", {"braze_id": "b"}, {"braze_id": "c", "devices": [None]}))
-    replaced = {table.name for table in TABLES if table.parent == ("braze_id",)}
+    replaced = {table.name for table in USER_TABLES if table.parent == ("braze_id",)}
     assert {name for name, rows in tables.items() if rows} == replaced | {"users"}
     assert {(row["braze_id"], row["_deleted"]) for row in tables["user_devices"]} == {
         ("b", True),
@@ -297,7 +297,7 @@ def test_types_and_keys_are_as_declared(tmp_path):
 
 
 def test_every_table_and_column_is_described():
-    for table in TABLES:
+    for table in USER_TABLES:
         assert table.description
         assert set(table.key) <= {column.name for column in table.columns}
         assert all(column.description and column.name == column.name.lower() for column in table.columns)

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
 from sources.braze.client import Client
-from sources.braze.endpoints import CAMPAIGNS_LIST, EVENTS_LIST, Bucket
-from sources.braze.rate_limits import PROBES, Pool, RateLimits, Reading, read_headers
+from sources.braze.endpoints import CAMPAIGNS_LIST, EVENTS_LIST, Pool
+from sources.braze.rate_limits import PROBES, PoolState, RateLimits, Reading, read_headers
 from sources.braze.server_clock import ServerClock
 from tests.loopback import Loopback, Received, Reply
 
-SMALL = Bucket("small", 50, 3600)
-POOL = Bucket("pool", 1000, 3600, reserved=True)
+SMALL = Pool("small", 50, 3600)
+POOL = Pool("pool", 1000, 3600, reserved=True)
 
 
 class Windows:
@@ -123,11 +123,11 @@ def headers_of(remaining: int, reset: float, limit: int = 1000, retry_after: str
     )
 
 
-async def admitted(limits: RateLimits, bucket: Bucket, most: int = 10_000) -> int:
+async def admitted(limits: RateLimits, pool: Pool, most: int = 10_000) -> int:
     """Return how many requests go out at once, without an answer."""
     count = 0
     while count < most:
-        task = asyncio.ensure_future(limits.admit(bucket))
+        task = asyncio.ensure_future(limits.admit(pool))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         if not task.done():
@@ -158,7 +158,7 @@ def test_only_a_few_requests_probe_an_unknown_pool() -> None:
     scenario(work)
 
 
-def test_minute_buckets_have_no_reserve() -> None:
+def test_minute_pools_have_no_reserve() -> None:
     async def work(limits: RateLimits, clock: FakeTime) -> None:
         await limits.admit(SMALL)
         limits.observe(SMALL, headers_of(40, clock.now + 60, limit=50), clock.now)
@@ -232,7 +232,7 @@ def test_stated_windows_win_over_assumed_ones() -> None:
     scenario(work)
 
 
-def test_endpoints_of_a_bucket_with_different_limits_do_not_stall_each_other() -> None:
+def test_endpoints_of_a_pool_with_different_limits_do_not_stall_each_other() -> None:
     async def work(limits: RateLimits, clock: FakeTime) -> None:
         reset = clock.now + 600
         await admitted(limits, POOL)
@@ -243,7 +243,7 @@ def test_endpoints_of_a_bucket_with_different_limits_do_not_stall_each_other() -
     scenario(work)
 
 
-def test_refusals_without_a_time_pause_the_bucket_longer_and_longer() -> None:
+def test_refusals_without_a_time_pause_the_pool_longer_and_longer() -> None:
     async def work(limits: RateLimits, clock: FakeTime) -> None:
         await admitted(limits, POOL)
         pauses = []
@@ -284,7 +284,7 @@ def test_a_refusal_by_another_limit_does_not_wait_for_the_hour() -> None:
 
 
 @pytest.mark.parametrize("as_date", [False, True])
-def test_retry_after_pauses_the_bucket(as_date: bool) -> None:
+def test_retry_after_pauses_the_pool(as_date: bool) -> None:
     async def work(limits: RateLimits, clock: FakeTime) -> None:
         retry = formatdate(clock.now + 120, usegmt=True) if as_date else "120"
         await limits.admit(POOL)
@@ -297,7 +297,7 @@ def test_retry_after_pauses_the_bucket(as_date: bool) -> None:
     scenario(work)
 
 
-def test_buckets_are_independent() -> None:
+def test_pools_are_independent() -> None:
     async def work(limits: RateLimits, clock: FakeTime) -> None:
         await limits.admit(POOL)
         limits.refuse(POOL, headers_of(0, clock.now + 3000), clock.now)
@@ -333,16 +333,16 @@ def test_a_long_wait_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
 def test_waiting_for_one_pool_gives_the_lane_to_another() -> None:
     async def work(limits: RateLimits, clock: FakeTime) -> None:
         lane = asyncio.Semaphore(1)
-        await limits.admit(EVENTS_LIST.bucket)
-        limits.refuse(EVENTS_LIST.bucket, headers_of(0, clock.now + 3000), clock.now)
+        await limits.admit(EVENTS_LIST.pool)
+        limits.refuse(EVENTS_LIST.pool, headers_of(0, clock.now + 3000), clock.now)
 
-        async def one(bucket: Bucket) -> None:
+        async def one(pool: Pool) -> None:
             async with lane:
-                await limits.admit(bucket, lane)
+                await limits.admit(pool, lane)
 
-        blocked = asyncio.ensure_future(one(EVENTS_LIST.bucket))
+        blocked = asyncio.ensure_future(one(EVENTS_LIST.pool))
         await asyncio.sleep(0)
-        await asyncio.wait_for(one(CAMPAIGNS_LIST.bucket), 1)
+        await asyncio.wait_for(one(CAMPAIGNS_LIST.pool), 1)
         assert not blocked.done()
         blocked.cancel()
         await asyncio.gather(blocked, return_exceptions=True)
@@ -376,15 +376,15 @@ def test_a_known_pool_never_falls_below_its_reserve(
     """Answers of a server that counts at arrival, in any order: no admission eats into the reserve."""
     now, remaining = 1_000_000_000.0, max(0, limit - used_by_others)
     start = remaining
-    pool = Pool(Bucket("p", limit, 3600, reserved=True), reserve, jitter=0, backoff=1)
+    state = PoolState(Pool("p", limit, 3600, reserved=True), reserve, jitter=0, backoff=1)
     under_way: list[Reading] = []
     for answer in answers:
-        while len(under_way) < 16 and pool.take(now):
+        while len(under_way) < 16 and state.take(now):
             remaining -= 1
             under_way.append(Reading(limit, max(0, remaining), now + 1000))
         if not under_way:
             break
-        pool.answered(under_way.pop(answer % len(under_way)), now, now)
+        state.answered(under_way.pop(answer % len(under_way)), now, now)
     assert remaining >= min(start - PROBES, math.ceil(limit * reserve - 1e-9))
 
 

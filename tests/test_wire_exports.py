@@ -12,9 +12,10 @@ from sources.braze.audience import Audience
 from sources.braze.client import Client
 from sources.braze.export_fields import REQUESTABLE, ExportFields
 from sources.braze.export_ids import export_ids
-from sources.braze.export_jobs import LoadedExports, find_job
+from sources.braze.export_jobs import find_job
 from sources.braze.export_waiting import ExportSettings
 from sources.braze.exports import Exports, cancel_export
+from sources.braze.known import LoadedExports
 from sources.braze.model import Type
 from sources.braze.profile_tables import GLOBAL_CONTROL_GROUP
 from sources.braze.profiles import ProfileShredder

@@ -3,7 +3,7 @@
 from docs.generate.markdown import code, grid
 from sources.braze import endpoints
 from sources.braze.access import asked_by
-from sources.braze.endpoints import HOUR, Bucket, Endpoint
+from sources.braze.endpoints import HOUR, Endpoint, Pool
 from sources.braze.series import DAILY
 from sources.braze.tables import RESOURCES
 
@@ -44,7 +44,7 @@ def page() -> str:
     ]
     declared = [value for value in vars(endpoints).values() if isinstance(value, Endpoint)]
     rows = [
-        (code(f"{endpoint.method} {endpoint.path}"), code(endpoint.permission), _limit(endpoint.bucket), _cap(endpoint))
+        (code(f"{endpoint.method} {endpoint.path}"), code(endpoint.permission), _limit(endpoint.pool), _cap(endpoint))
         for endpoint in declared
     ]
     return "\n\n".join(
@@ -59,9 +59,9 @@ def page() -> str:
     )
 
 
-def _limit(bucket: Bucket) -> str:
-    period = "hour" if bucket.period == HOUR else "minute"
-    return f"{bucket.limit:,} an {period} ({bucket.name})".replace("an minute", "a minute")
+def _limit(pool: Pool) -> str:
+    period = "hour" if pool.period == HOUR else "minute"
+    return f"{pool.limit:,} an {period} ({pool.name})".replace("an minute", "a minute")
 
 
 def _cap(endpoint: Endpoint) -> str:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from sources.braze.client import Client
     from sources.braze.settings import Settings
 
+NIGHTLY = tuple(name for name in RESOURCES if name != "canvas_summary")
+"""The resources that a sync loads unless the settings leave them out; totals of Canvases are for who selects them."""
+
 
 def open_client(settings: "Settings") -> "Client":
     """The HTTP client for `settings`."""
@@ -57,10 +60,6 @@ def default_selection(settings: "Settings", all_resources: list[DltResource]) ->
     for resource in all_resources:
         resource.selected = resource.name in default_names(settings) or resource.name == "sync_failures"
         yield resource
-
-
-NIGHTLY = tuple(name for name in RESOURCES if name != "canvas_summary")
-"""The resources that a sync loads unless the settings leave them out; totals of Canvases are for who selects them."""
 
 
 def default_names(settings: "Settings") -> tuple[str, ...]:

@@ -12,16 +12,21 @@ import orjson
 import requests
 from urllib3.exceptions import NewConnectionError
 
-from sources.braze.endpoints import Endpoint
+from sources.braze.endpoints import Endpoint, Json
 from sources.braze.errors import InvalidKey, NotAvailable, PermissionDenied, UnknownEntity, redact
-
-Json = dict[str, Any]
 
 LONGEST_DETAIL = 300
 NAMING = ("campaign_id", "send_id", "canvas_id", "segment_id", "card_id", "event", "product", "app_id")
 """Parameters that say in an error what was asked about."""
 PERSONAL = ("external_ids", "user_aliases", "device_id", "braze_id", "email_address", "phone")
 """Body fields whose values must not show up in errors and logs."""
+_LONE_SURROGATE = re.compile(
+    r"""
+    (\\\\ | \\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})  # an escaped backslash, or a whole pair
+    | \\u[dD][89a-fA-F][0-9a-fA-F]{2}
+    """,
+    re.VERBOSE,
+)
 
 
 @dataclass(frozen=True)
@@ -75,15 +80,6 @@ class FailedAttempt(Exception):
 def is_success(status: int) -> bool:
     """Say whether the status is that of a usable answer: GETs answer 200, exports 201."""
     return status in (HTTPStatus.OK, HTTPStatus.CREATED)
-
-
-_LONE_SURROGATE = re.compile(
-    r"""
-    (\\\\ | \\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})  # an escaped backslash, or a whole pair
-    | \\u[dD][89a-fA-F][0-9a-fA-F]{2}
-    """,
-    re.VERBOSE,
-)
 
 
 def json_object(content: bytes) -> Json | None:

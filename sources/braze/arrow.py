@@ -19,7 +19,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sources.braze.flatten import instant
+from sources.braze.flatten import parse_instant
 from sources.braze.model import TOMBSTONE, Table, Type
 from sources.braze.rows import Columns, Sheet
 
@@ -32,6 +32,19 @@ ARROW_TYPES: dict[Type, pa.DataType] = {
     Type.DATE: pa.date32(),
     Type.TIMESTAMP: pa.timestamp("us", tz="UTC"),
 }
+_TYPES_OF_ARROW = {arrow: kind for kind, arrow in ARROW_TYPES.items() if kind is not Type.JSON}
+_FILLERS: dict[Type, Any] = {
+    Type.TEXT: "-",
+    Type.BIGINT: -1,
+    Type.DATE: date(1970, 1, 1),
+    Type.TIMESTAMP: datetime(1970, 1, 1, tzinfo=UTC),
+}
+"""Key columns of a tombstone below its parent's grain: the row is never stored, but no key may be null."""
+_NUMBERS = {pa.int64(), pa.float64()}
+_DATES = frozenset({date, type(None)})
+"""Types of the values that are written as dates without being read first."""
+_NUL_IN_JSON = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+"""The escape of a NUL character, not the text of it: a backslash that is escaped itself begins none."""
 
 
 def to_arrow(table: Table, rows: Sheet, known: Mapping[str, Type]) -> pa.Table:
@@ -92,15 +105,6 @@ def tombstones(table: Table, parents: Iterable[Mapping[str, Any]]) -> pa.Table:
     return pa.table(arrays, schema=pa.schema([_field(table, name, array) for name, array in arrays.items()]))
 
 
-_FILLERS: dict[Type, Any] = {
-    Type.TEXT: "-",
-    Type.BIGINT: -1,
-    Type.DATE: date(1970, 1, 1),
-    Type.TIMESTAMP: datetime(1970, 1, 1, tzinfo=UTC),
-}
-"""Key columns of a tombstone below its parent's grain: the row is never stored, but no key may be null."""
-
-
 def union(tables: Sequence[pa.Table]) -> pa.Table:
     """Arrow tables of one warehouse table → one; columns that some lack are null there, numbers widen.
 
@@ -129,10 +133,6 @@ def _with_text(table: pa.Table, names: set[str]) -> pa.Table:
         texts = [None if value is None else _to_text(value) for value in table.column(name).to_pylist()]
         table = table.set_column(table.column_names.index(name), name, pa.array(texts, pa.string()))
     return table
-
-
-_NUMBERS = {pa.int64(), pa.float64()}
-_DATES = frozenset({date, type(None)})
 
 
 def infer(values: Iterable[Any]) -> Type | None:
@@ -222,10 +222,6 @@ def _json(value: Any) -> str:
     return _NUL_IN_JSON.sub(r"\1", json_text(value))
 
 
-_NUL_IN_JSON = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
-"""The escape of a NUL character, not the text of it: a backslash that is escaped itself begins none."""
-
-
 def _instant(value: Any) -> datetime | None:
     if value is None or value == "":
         return None
@@ -233,7 +229,7 @@ def _instant(value: Any) -> datetime | None:
         return value
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not the text of a timestamp")
-    return instant(value, UTC).astimezone(UTC)
+    return parse_instant(value, UTC).astimezone(UTC)
 
 
 def _date(value: Any) -> date | None:
@@ -299,6 +295,3 @@ def conform(table: Table, item: pa.Table, known: dict[str, Type]) -> pa.Table:
                 item = item.append_column(variant, array)
             known.setdefault(variant, _TYPES_OF_ARROW[array.type])
     return item
-
-
-_TYPES_OF_ARROW = {arrow: kind for kind, arrow in ARROW_TYPES.items() if kind is not Type.JSON}

@@ -9,11 +9,16 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from sources.braze import endpoints, flatten
-from sources.braze.endpoints import Endpoint
-from sources.braze.flatten import Answer
+from sources.braze.endpoints import Endpoint, Json
 from sources.braze.model import ALL
 from sources.braze.rows import Row, Rows
 from sources.braze.windows import local_day
+
+BRAZE_BEGAN = 2011
+"""What claims to be from an earlier year is a placeholder for no date at all."""
+_WITH_TOTALS = frozenset({"app_id", "segment_id", "product"})
+"""Key columns in which `*` is the total of all; elsewhere it is a name like any other."""
+_PLAIN = re.compile(r'[^\s"]+')
 
 
 @dataclass(frozen=True)
@@ -44,11 +49,6 @@ def entity_named(key: Mapping[str, str]) -> Entity:
     return Entity(" ".join(map(_word, named.values())) or ALL, dict(key), named)
 
 
-_WITH_TOTALS = frozenset({"app_id", "segment_id", "product"})
-"""Key columns in which `*` is the total of all; elsewhere it is a name like any other."""
-_PLAIN = re.compile(r'[^\s"]+')
-
-
 def _word(name: str) -> str:
     """`name` as a word of an entity's id, in quotes where it would read as several, as none, or as the total."""
     plain = _PLAIN.fullmatch(name) and name != ALL
@@ -69,14 +69,14 @@ class Catalog:
     page_size: int
     details: Endpoint
     parameter: str
-    flatten: Callable[[Answer, Answer], Rows]
+    flatten: Callable[[Json, Json], Rows]
     made: tuple[str, ...]
     first_active: str | None = None
     last_active: str | None = None
     list_parameters: Mapping[str, bool] = field(default_factory=dict)
-    skip: Callable[[Answer, Answer], bool] = lambda listed, details: False
+    skip: Callable[[Json, Json], bool] = lambda listed, details: False
 
-    def entity(self, listed: Answer, details: Answer, zone: ZoneInfo) -> Entity | None:
+    def entity(self, listed: Json, details: Json, zone: ZoneInfo) -> Entity | None:
         """The entity to ask figures for, or None if it can have none."""
         if self.skip(listed, details):
             return None
@@ -94,17 +94,13 @@ class Catalog:
             parameters={self.parameter: listed["id"]},
             begins=first_active or made,
             last_active=last_active,
-            edited=flatten.instant(edited, zone) if edited else None,
+            edited=flatten.parse_instant(edited, zone) if edited else None,
             never_active=bool(spoken_of and made and not (first_active or last_active)),
         )
 
 
-BRAZE_BEGAN = 2011
-"""What claims to be from an earlier year is a placeholder for no date at all."""
-
-
 def _day(value: Any, zone: ZoneInfo) -> date | None:
-    moment = flatten.instant(value, zone) if value else None
+    moment = flatten.parse_instant(value, zone) if value else None
     return local_day(moment, zone) if moment and moment.year >= BRAZE_BEGAN else None
 
 

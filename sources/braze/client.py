@@ -20,7 +20,6 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_ran
 from sources.braze.answers import (
     Answer,
     FailedAttempt,
-    Json,
     Question,
     detail,
     json_object,
@@ -29,7 +28,7 @@ from sources.braze.answers import (
     says_running,
     shown,
 )
-from sources.braze.endpoints import Endpoint
+from sources.braze.endpoints import Endpoint, Json, Param
 from sources.braze.errors import (
     BadAnswer,
     BrazeError,
@@ -47,7 +46,6 @@ from sources.braze.traffic import Traffic
 
 logger = logging.getLogger(__name__)
 
-Param = str | int | bool | None
 T = TypeVar("T")
 
 ATTEMPTS = 6
@@ -237,7 +235,7 @@ class Client:
     async def _attempt(self, call: Call) -> Any:
         for _ in range(REFUSALS):
             self._may_leave(call.question.endpoint)
-            await self._limits.admit(call.question.endpoint.bucket, call.lane)
+            await self._limits.admit(call.question.endpoint.pool, call.lane)
             answer = await self._send(call)
             if answer.status != HTTPStatus.TOO_MANY_REQUESTS:
                 return self._result(call.question, answer)
@@ -258,9 +256,9 @@ class Client:
             raise network_failure(call.question, error) from None
         finally:
             if sent_at is None:
-                self._limits.unsent(endpoint.bucket)
+                self._limits.unsent(endpoint.pool)
             elif answer is None:
-                self._limits.lost(endpoint.bucket)
+                self._limits.lost(endpoint.pool)
         self._answered = True
         self._observe(call.question, answer, sent_at)
         return answer
@@ -282,12 +280,12 @@ class Client:
     def _observe(self, question: Question, answer: Answer, sent_at: float) -> None:
         endpoint = question.endpoint
         if answer.status != HTTPStatus.TOO_MANY_REQUESTS:
-            self._limits.observe(endpoint.bucket, answer.headers, sent_at)
+            self._limits.observe(endpoint.pool, answer.headers, sent_at)
         elif endpoint.starts_job and (self._limits.has_allowance(answer.headers) or says_running(answer)):
-            self._limits.observe(endpoint.bucket, answer.headers, sent_at)
+            self._limits.observe(endpoint.pool, answer.headers, sent_at)
             raise ExportRunning(endpoint, question.subject, detail(question, answer))
         else:
-            self._limits.refuse(endpoint.bucket, answer.headers, sent_at)
+            self._limits.refuse(endpoint.pool, answer.headers, sent_at)
             self.traffic.refused += 1
 
     def _result(self, question: Question, answer: Answer) -> Any:

@@ -1,14 +1,20 @@
 """The Braze REST endpoints this source reads, as data."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+Param = str | int | bool | None
+"""The value of a parameter; None leaves the parameter out."""
+Json = Mapping[str, Any]
+"""The JSON object that an endpoint answers, or one in it."""
 
 HOUR = 3600
 MINUTE = 60
 
 
 @dataclass(frozen=True, eq=False)
-class Bucket:
+class Pool:
     """A rate-limit pool: `limit` requests per clock `period` (seconds), common to all endpoints that name it.
 
     `reserved` pools are shared with the customer's own traffic: `rate_reserve` of them stays free. There is one object
@@ -21,16 +27,16 @@ class Bucket:
     reserved: bool = False
 
 
-SHARED = Bucket("shared", 250_000, HOUR, reserved=True)
+SHARED = Pool("shared", 250_000, HOUR, reserved=True)
 """Counts the workspace's production sends as well."""
-CATALOGUE = Bucket("catalogue", 1_000, HOUR, reserved=True)
-CAMPAIGN_SERIES = Bucket("campaigns/data_series", 50_000, MINUTE)
-USERS_BY_ID = Bucket("users/export/ids", 250, MINUTE)
+CATALOGUE = Pool("catalogue", 1_000, HOUR, reserved=True)
+CAMPAIGN_SERIES = Pool("campaigns/data_series", 50_000, MINUTE)
+USERS_BY_ID = Pool("users/export/ids", 250, MINUTE)
 
 
 @dataclass(frozen=True, eq=False)
 class Endpoint:
-    """An endpoint: `path` without a leading slash, the key `permission` it needs, its rate-limit `bucket`.
+    """An endpoint: `path` without a leading slash, the key `permission` it needs, its rate-limit `pool`.
 
     `cap` is the largest `length` (days, or hours where `unit` says so) of one series request. `identifiers` are the
     parameters without which it answers nothing: they say which entity is meant. `starts_job` marks what must not be
@@ -39,7 +45,7 @@ class Endpoint:
 
     path: str
     permission: str
-    bucket: Bucket
+    pool: Pool
     method: Literal["GET", "POST"] = "GET"
     cap: int | None = None
     identifiers: tuple[str, ...] = ()

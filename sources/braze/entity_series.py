@@ -1,11 +1,12 @@
 """A series of one entity: which days to ask for, the rows to post, and what the answers say about cursors."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from sources.braze import flatten
+from sources.braze.beginnings import late_beginnings, loaded_since
 from sources.braze.catalog import Entity
 from sources.braze.cursors import Cursors
 from sources.braze.endpoints import Endpoint
@@ -32,6 +33,15 @@ class Heard:
     absent: Span | None
 
 
+@dataclass(frozen=True)
+class Due:
+    """The `spans` of the requests for an entity that is loaded up to `cursor` but for the days `left`."""
+
+    cursor: date | None
+    left: Sequence[Span]
+    spans: Sequence[Span]
+
+
 class EntitySeries:
     """The series `spec` of one `entity`. `lane` is the place it holds among those asked at a time."""
 
@@ -46,66 +56,83 @@ class EntitySeries:
 
     async def ask(self) -> None:
         """Ask for every day that is due, post the rows, and record what fails."""
-        run, spec, entity = self._run, self._spec, self._entity
-        run.record.asked[spec.resource].add(entity.id)
+        run, spec = self._run, self._spec
+        run.record.asked[spec.resource].add(self._entity.id)
         if not self._parts():
             return
-        cursor = self._cursor()
-        self._entity = entity = self._placed(cursor)
-        left = self._left(cursor)
-        if not left and rests(run.calendar, spec, entity, self._cursors):
+        self._entity = self._placed()
+        due = self._due()
+        if not due.left and rests(run.calendar, spec, self._entity, self._cursors):
             return
-        spans = run.calendar.requests(spec, entity, cursor, left)
-        answered: dict[Span, Answers | None] = {}
-        if len(spans) > 1 and self._has_new_part() and not run.dry:
-            # A part that was never loaded may be denied still: the newest days tell, before all the others are asked.
-            answered[spans[-1]] = await self._request(spans[-1], cursor, left)
-            cursor = self._cursor()
-            left = self._left(cursor)
-            spans = [span for span in run.calendar.requests(spec, entity, cursor, left) if span not in answered]
+        probed = await self._probe(due)
+        if probed:
+            due = self._due(besides=probed)
         parts = self._parts()
-        run.record.progress[spec.resource].known += len(spans) * len(parts)
+        run.record.progress[spec.resource].known += len(due.spans) * len(parts)
         if run.dry:
             for part in parts:
-                run.series.plan(spec, part, spans)
+                run.series.plan(spec, part, due.spans)
             return
         since = self._since()
-        results = await asyncio.gather(*(self._request(span, cursor, left) for span in spans))
-        self._conclude(answered | dict(zip(spans, results, strict=True)), since)
+        results = await asyncio.gather(*(self._request(span, due) for span in due.spans))
+        self._conclude(probed | dict(zip(due.spans, results, strict=True)), since)
 
-    def _placed(self, cursor: date | None) -> Entity:
-        """The entity, which is loaded up to `cursor`, with the day from which to ask it."""
+    def _placed(self) -> Entity:
+        """The entity with the day from which to ask it."""
         names = list(map(self._name, self._parts()))
-        loaded = Loaded(self._since(), cursor, quiet=all(map(self._cursors.is_quiet, names)))
+        loaded = Loaded(self._since(), self._cursor(), quiet=all(map(self._cursors.is_quiet, names)))
         return replace(self._entity, asked_from=self._run.calendar.asked_from(self._spec, self._entity, loaded))
+
+    def _due(self, besides: Collection[Span] = ()) -> Due:
+        """What is due by what the parts that are not denied have loaded, `besides` the spans that were asked for."""
+        cursor = self._cursor()
+        left = self._left(cursor)
+        spans = self._run.calendar.requests(self._spec, self._entity, cursor, left)
+        return Due(cursor, left, [span for span in spans if span not in besides])
 
     def _left(self, cursor: date | None) -> list[Span]:
         """The days before the lookback that are due all the same: those that failed, those that are wanted by now."""
         failed = self._run.record.open_failures.days(self._spec.resource, self._entity.id, self._spec.unit)
         return [*failed, *self._run.calendar.older(self._entity, cursor, self._since())]
 
-    def _conclude(self, answered: Mapping[Span, Answers | None], since: date | None) -> None:
-        """Post what only all answers together say: whether the figures have stopped, and where they begin.
+    async def _probe(self, due: Due) -> dict[Span, Answers | None]:
+        """The newest days, asked for before all the others if a part was never loaded: it may be denied still."""
+        if self._run.dry or len(due.spans) < 2 or not self._has_new_part():
+            return {}
+        newest = due.spans[-1]
+        return {newest: await self._request(newest, due)}
 
-        And since when the entity, that was loaded from `since` on, is loaded by now.
-        """
+    def _conclude(self, answered: Mapping[Span, Answers | None], since: date | None) -> None:
+        """Post what only all answers together say of the entity, that was loaded from `since` on before them."""
+        if since:
+            self._post_extended(answered, since)
+        whole = [answers for answers in answered.values() if answers is not None]
+        if self._spec.dormant and whole and len(whole) == len(answered):
+            self._post_quiet(whole)
+        if self._spec.may_begin_late(self._entity.begins):
+            self._post_beginnings(answered)
+
+    def _post_extended(self, answered: Mapping[Span, Answers | None], since: date) -> None:
+        """Post since when the entity is loaded by now, if that is earlier than `since`."""
+        extended = max(self._run.calendar.reach(self._entity), loaded_since(since, answered))
+        if extended < since:
+            self._run.post(
+                self._spec.resource, Parcel(extended=[(self._name(part), extended) for part in self._parts()])
+            )
+
+    def _post_quiet(self, whole: Iterable[Answers]) -> None:
+        """Post whether the figures have stopped."""
+        days = [series.last_active for answers in whole for series in answers.values() if series.last_active]
+        quiet = max(days, default=date.min) <= self._run.calendar.settled
+        self._run.post(self._spec.resource, Parcel(quiet=[(self._name(part), quiet) for part in self._parts()]))
+
+    def _post_beginnings(self, answered: Mapping[Span, Answers | None]) -> None:
+        """Post the days before the first figures as loaded, and record those as absent that are holes after them."""
         run, spec = self._run, self._spec
-        reach = run.calendar.reach(self._entity)
-        if since and since > reach:
-            extended = max(reach, _extended(since, answered))
-            if extended < since:
-                run.post(spec.resource, Parcel(extended=[(self._name(part), extended) for part in self._parts()]))
-        if spec.dormant and answered and None not in answered.values():
-            every = [series for answers in answered.values() if answers for series in answers.values()]
-            latest = max((series.last_active for series in every if series.last_active), default=None)
-            quiet = latest is None or latest <= run.calendar.settled
-            run.post(spec.resource, Parcel(quiet=[(self._name(part), quiet) for part in self._parts()]))
-        if not spec.may_begin_late(self._entity.begins):
-            return
         holes: dict[Span, Endpoint] = {}
         for part in self._parts():
             days = {span: _days(answered[span], part) for span in sorted(answered)}
-            before, lacking = _late_beginnings(days, run.calendar.yesterday)
+            before, lacking = late_beginnings(days, run.calendar.yesterday)
             if before:
                 run.post(spec.resource, Parcel(reached=[(self._name(part), span) for span in before]))
             for span in lacking:
@@ -146,11 +173,8 @@ class EntitySeries:
         cursor = self._cursors.get(self._name(part))
         return cursor if cursor and cursor >= self._run.calendar.floor(self._entity) else None
 
-    async def _request(self, span: Span, cursor: date | None, left: Sequence[Span]) -> Answers | None:
-        """Ask for `span`, the entity being loaded up to `cursor` but for the days `left`, and post what comes back.
-
-        None if that is not all.
-        """
+    async def _request(self, span: Span, due: Due) -> Answers | None:
+        """Ask for `span`, which is among what is `due`, and post what comes back; None if that is not all."""
         run, spec, entity, record = self._run, self._spec, self._entity, self._run.record
         if run.stopping or record.given_up(spec.resource):
             return None
@@ -166,8 +190,9 @@ class EntitySeries:
         except BrazeError as failure:
             heard, errors = [], [failure]
         for error in errors:
-            due = min(days.first for days in (run.calendar.needed(entity, cursor), *left) if days.last >= span.first)
-            record.fail_entity(spec.resource, entity.id, Span(max(span.first, due), span.last), error, spec.unit)
+            wanted = (run.calendar.needed(entity, due.cursor), *due.left)
+            first = max(span.first, min(days.first for days in wanted if days.last >= span.first))
+            record.fail_entity(spec.resource, entity.id, Span(first, span.last), error, spec.unit)
         if not heard:
             return None
         if not errors:
@@ -316,41 +341,6 @@ class EntitySeries:
         return series
 
 
-def _extended(since: date, answered: Mapping[Span, Answers | None]) -> date:
-    """The day from which on an entity that was loaded from `since` on is loaded by now: `date.min` if nothing failed.
-
-    What was asked for is joined to `since` by the days between; what is older than one that failed does not count.
-    """
-    for span in sorted(answered, reverse=True):
-        if span.first < since:
-            if answered[span] is None:
-                return since
-            since = span.first
-    return date.min
-
-
 def _days(answers: Answers | None, part: Part) -> set[date] | None:
     series = answers.get(part.endpoint) if answers else None
     return series.days if series else None
-
-
-def _late_beginnings(answered: Mapping[Span, set[date] | None], through: date) -> tuple[list[Span], list[Span]]:
-    """The closed days, up to `through`, that the answers (oldest first; None: it failed) lack at their beginning.
-
-    Those before the first day that any answer has, and those after it, which are holes. What an answer lacks that
-    follows one that failed may be either, and is left for the next run.
-    """
-    before, holes = [], []
-    begun = failed = False
-    for span, days in answered.items():
-        if days is None:
-            failed = True
-            continue
-        first = min(days, default=None)
-        gap = Span(span.first, min(first - ONE_DAY if first else span.last, through))
-        if len(gap) and begun:
-            holes.append(gap)
-        elif len(gap) and not failed:
-            before.append(gap)
-        begun = begun or first is not None
-    return (before if begun else []), holes

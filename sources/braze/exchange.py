@@ -15,7 +15,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connectionpool import ConnectionPool
 
-from sources.braze.answers import Answer, Json, Question, is_success, json_object
+from sources.braze.answers import Answer, Question, is_success, json_object
+from sources.braze.endpoints import Json
 
 logger = logging.getLogger(__name__)
 

@@ -60,7 +60,7 @@ class Download:
 
         Storage answers 403 or 404 both before the archive is ready and after it has expired. Raises
         `requests.RequestException` for a cut or a refusal, or once stopped; the next call goes on behind what was
-        received. Raises ExportCanceledError, and OSError if the disk does not take it.
+        received. Raises ExportCancelledError, and OSError if the disk does not take it.
         """
         try:
             return self._fetched()

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from sources.braze.answers import Json, exact_json_object
+from sources.braze.answers import exact_json_object
 from sources.braze.client import Client
-from sources.braze.endpoints import USERS_EXPORT_IDS
+from sources.braze.endpoints import USERS_EXPORT_IDS, Json
 from sources.braze.errors import BadAnswer, BrazeError, UnknownEntity, first_of
 from sources.braze.export_fields import ExportFields
 from sources.braze.private_files import owner_only, private_folder

@@ -30,7 +30,9 @@ import pyarrow.parquet as pq
 
 from sources.braze.arrow import arrow_schema
 from sources.braze.audience import Audience
+from sources.braze.endpoints import Json
 from sources.braze.errors import BrazeError
+from sources.braze.known import LoadedExports
 from sources.braze.model import Table
 from sources.braze.private_files import owner_only, private_folder
 
@@ -45,7 +47,7 @@ _REMOVED = ".removed-"
 """In the name of a folder that is being removed; no audience's name has a dot."""
 
 
-class ExportCanceledError(BrazeError):
+class ExportCancelledError(BrazeError):
     """The export was cancelled: nothing is known of it any more."""
 
     def __init__(self, audience: Audience) -> None:
@@ -90,22 +92,6 @@ class Asked:
     workspace: str
 
 
-@dataclass(frozen=True)
-class LoadedExport:
-    """What a warehouse has of an audience's export: the `ExportJob.id`, and how many groups at least."""
-
-    job: str
-    groups: int
-
-
-@dataclass
-class LoadedExports:
-    """What a warehouse has of exports, by audience; `warehouse` tells it from others, and from what it was once."""
-
-    warehouse: str = field(default_factory=lambda: uuid4().hex)
-    latest: dict[str, LoadedExport] = field(default_factory=dict)
-
-
 @dataclass
 class _State:
     requested_at: float
@@ -126,7 +112,7 @@ class _State:
 class ExportJob:
     """An export that was requested, and its folder.
 
-    The loop, the threads that fetch and the one that loads share it. What writes raises ExportCanceledError once the
+    The loop, the threads that fetch and the one that loads share it. What writes raises ExportCancelledError once the
     export was removed, here or by another process.
     """
 
@@ -188,9 +174,9 @@ class ExportJob:
         return not self._removed and (self.folder / "job.json").exists()
 
     def check_kept(self) -> None:
-        """Raise ExportCanceledError if the export was cancelled."""
+        """Raise ExportCancelledError if the export was cancelled."""
         if not self.kept:
-            raise ExportCanceledError(self.audience)
+            raise ExportCancelledError(self.audience)
 
     @property
     def work_folder(self) -> Path:
@@ -237,7 +223,7 @@ class ExportJob:
         If the export was cancelled in the meantime, nothing is remembered.
         """
         self._tell_older(noted)
-        with suppress(ExportCanceledError), self._changing():
+        with suppress(ExportCancelledError), self._changing():
             self._state.members.append(noted.name)
             names = {_short(name): file for name, file in self._state.files.items()}
             for path in files:
@@ -250,7 +236,7 @@ class ExportJob:
             path.unlink(missing_ok=True)
 
     def newer(self) -> Iterator[pa.Table]:
-        """Yield the `braze_id`s of profiles that the warehouse has of later runs. Raises ExportCanceledError."""
+        """Yield the `braze_id`s of profiles that the warehouse has of later runs. Raises ExportCancelledError."""
         for path in sorted((self.folder / "newer").glob(f"{self._into.warehouse}-*.parquet")):
             with self._keeping():
                 known = pq.read_table(path)
@@ -300,7 +286,7 @@ class ExportJob:
         no profile, or these are the profiles of files that came late: then they are added (the table's `parent` is
         None).
 
-        Raises ExportCanceledError; the rows, once there are any, are all there although it is cancelled.
+        Raises ExportCancelledError; the rows, once there are any, are all there although it is cancelled.
         """
         table = self.audience.members_table
         rows = self._member_rows(table)
@@ -316,7 +302,7 @@ class ExportJob:
         if self._state.url or self.late:
             self.remove()
             return
-        with suppress(ExportCanceledError), self._changing():
+        with suppress(ExportCancelledError), self._changing():
             self._state.complete, self._state.members = True, []
         for name in ("files", "members", "newer"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
@@ -362,7 +348,7 @@ class ExportJob:
 
     @contextmanager
     def _keeping(self) -> Iterator[None]:
-        """Write in the folder, alone. Raises ExportCanceledError if it is gone."""
+        """Write in the folder, alone. Raises ExportCancelledError if it is gone."""
         with self._lock:
             self.check_kept()
             try:
@@ -394,9 +380,7 @@ class ExportJob:
         new.replace(self.folder / "job.json")
 
 
-def start_job(
-    jobs: Path, audience: Audience, answer: dict[str, object], asked: Asked, now: float, into: LoadedExports
-) -> ExportJob:
+def start_job(jobs: Path, audience: Audience, answer: Json, asked: Asked, now: float, into: LoadedExports) -> ExportJob:
     """Keep the identity of an export that Braze accepted with `answer`. `now` is in epoch seconds."""
     private_folder(jobs)
     folder = _folder(jobs, audience)

@@ -16,23 +16,22 @@ from pathlib import Path
 
 import requests
 
-from sources.braze.answers import Json
 from sources.braze.audience import Audience
 from sources.braze.client import Client
-from sources.braze.endpoints import EXPORT_SEGMENT_CANCEL
+from sources.braze.endpoints import EXPORT_SEGMENT_CANCEL, Json
 from sources.braze.errors import BadAnswer, BrazeError, ConfigurationError, ExportRunning
 from sources.braze.export_fields import ExportFields
 from sources.braze.export_files import ARCHIVE, Bucket, Download, StorageError, open_bucket
 from sources.braze.export_jobs import (
     Asked,
-    ExportCanceledError,
+    ExportCancelledError,
     ExportJob,
-    LoadedExports,
     NotKeptError,
     find_job,
     start_job,
 )
 from sources.braze.export_waiting import ExportSettings, ExportTimeoutError, Waiting
+from sources.braze.known import LoadedExports
 
 logger = logging.getLogger(__name__)
 
@@ -111,14 +110,14 @@ class Exports:
         cancelled nothing of it comes but one `Failed`. Raises ConfigurationError; what concerns one audience is a
         `Failed`.
         """
-        canceled: set[Audience] = set()
+        cancelled: set[Audience] = set()
         async with aclosing(self._in_order(list(dict.fromkeys(audiences)))) as events:
             async for found in events:
-                event = _unless_canceled(found)
-                if isinstance(event, Failed) and isinstance(event.error, ExportCanceledError):
-                    if event.audience in canceled:
+                event = _unless_cancelled(found)
+                if isinstance(event, Failed) and isinstance(event.error, ExportCancelledError):
+                    if event.audience in cancelled:
                         continue
-                    canceled.add(event.audience)
+                    cancelled.add(event.audience)
                 yield event
 
     async def _in_order(self, audiences: list[Audience]) -> AsyncGenerator[Event]:
@@ -377,10 +376,10 @@ def _says_where(answer: Json) -> bool:
     return isinstance(prefix, str) and bool(prefix)
 
 
-def _unless_canceled(event: Event) -> Event:
+def _unless_cancelled(event: Event) -> Event:
     if isinstance(event, Failed) or event.job.kept:
         return event
-    return Failed(event.job.audience, ExportCanceledError(event.job.audience))
+    return Failed(event.job.audience, ExportCancelledError(event.job.audience))
 
 
 class _ExpiredError(Exception):

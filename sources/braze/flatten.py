@@ -13,11 +13,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from sources.braze.columns import MESSAGE_BODIES
+from sources.braze.endpoints import Json
 from sources.braze.fields import columns_of, message_shape_of, shape_of
 from sources.braze.rows import Row, Rows, Sheet
 from sources.braze.windows import Span, midnight
-
-Answer = Mapping[str, Any]
 
 _INSTANT = re.compile(r".{10}[T ](?!00:00).*(?:Z|UTC|[+-]\d\d:?\d\d)")
 """A time of day with an offset. One that says midnight is of the date beside it, whatever the offset."""
@@ -38,7 +37,7 @@ class Series:
     last_active: date | None = None
 
 
-def instant(value: str, zone: tzinfo) -> datetime:
+def parse_instant(value: str, zone: tzinfo) -> datetime:
     """Parse a timestamp as Braze writes them (`…Z`, `… UTC`, `… +0000`); without an offset it is in `zone`."""
     parsed = datetime.fromisoformat(value.replace(" UTC", "Z").replace(" +", "+").strip())
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=zone)
@@ -50,7 +49,7 @@ def words(values: Any) -> list[str]:
     return list(dict.fromkeys(str(value) for value in values if value not in (None, "")))
 
 
-def _scalars(source: Answer, skip: frozenset[str] = frozenset()) -> Row:
+def _scalars(source: Json, skip: frozenset[str] = frozenset()) -> Row:
     """The fields of `source` that become columns, by column name."""
     return {name: source[key] for key, name in columns_of(tuple(source), skip).items()}
 
@@ -66,7 +65,7 @@ def _children(row_key: Row, column: str, values: Any) -> list[Row]:
 # Catalog: campaigns, Canvases, segments, cards, events, products
 
 
-def campaign(listed: Answer, details: Answer) -> Rows:
+def campaign(listed: Json, details: Json) -> Rows:
     """`campaigns/list` entry and `campaigns/details` answer → the campaign and everything it holds."""
     key = {"campaign_id": listed["id"]}
     lists = frozenset({"tags", "channels", "teams", "messages", "conversion_behaviors"}) | _ENVELOPE
@@ -85,7 +84,7 @@ def campaign(listed: Answer, details: Answer) -> Rows:
     )
 
 
-def canvas(listed: Answer, details: Answer) -> Rows:
+def canvas(listed: Json, details: Json) -> Rows:
     """`canvas/list` entry and `canvas/details` answer → the Canvas, its variants, steps, edges and messages."""
     key = {"canvas_id": listed["id"]}
     lists = frozenset({"tags", "channels", "teams", "variants", "steps"}) | _ENVELOPE
@@ -121,7 +120,7 @@ def canvas(listed: Answer, details: Answer) -> Rows:
     return _sheets(rows)
 
 
-def _identified(values: Any) -> Iterator[tuple[str, Answer]]:
+def _identified(values: Any) -> Iterator[tuple[str, Json]]:
     """The objects of a list, each with its id; without one by its name, and by its place where that is taken."""
     seen = set()
     for position, value in enumerate(_listed(values)):
@@ -132,7 +131,7 @@ def _identified(values: Any) -> Iterator[tuple[str, Answer]]:
         yield name, value
 
 
-def _edges(step: Answer) -> Iterator[tuple[str | None, str | None]]:
+def _edges(step: Json) -> Iterator[tuple[str | None, str | None]]:
     """Named paths, then the next steps that no path names: Braze fills the latter for message steps only."""
     paths = _listed(step.get("next_paths"))
     for path in paths:
@@ -154,7 +153,7 @@ def _joined(value: Any) -> Any:
     return ",".join(words(value)) if isinstance(value, list) else value
 
 
-def segment(listed: Answer, details: Answer) -> Rows:
+def segment(listed: Json, details: Json) -> Rows:
     """`segments/list` entry and `segments/details` answer → the segment, its tags and teams."""
     key = {"segment_id": listed["id"]}
     lists = frozenset({"tags", "teams"}) | _ENVELOPE
@@ -167,7 +166,7 @@ def segment(listed: Answer, details: Answer) -> Rows:
     )
 
 
-def card(listed: Answer, details: Answer) -> Rows:
+def card(listed: Json, details: Json) -> Rows:
     """`feed/list` entry and `feed/details` answer → the News Feed card and its tags."""
     lists = frozenset({"tags"}) | _ENVELOPE
     return _sheets(
@@ -185,7 +184,7 @@ def without_bodies(rows: Rows) -> Rows:
     }
 
 
-def event(listed: Answer) -> Rows:
+def event(listed: Json) -> Rows:
     """An entry of `events`, or a bare name of `events/list` as `{"name": …}` → the event and its tags."""
     lists = frozenset({"tag_names"})
     return _sheets(
@@ -199,7 +198,7 @@ def event(listed: Answer) -> Rows:
 # Series
 
 
-def message_series(table: str, answer: Answer, key: Row, span: Span, zone: tzinfo) -> Series:
+def message_series(table: str, answer: Json, key: Row, span: Span, zone: tzinfo) -> Series:
     """`campaigns/data_series` or `sends/data_series` → `{table}_daily` and its message and click tables."""
     days = _by_day(answer.get("data"), span, zone)
     daily, messages, clicks = Sheet(), Sheet(), Sheet()
@@ -211,14 +210,14 @@ def message_series(table: str, answer: Answer, key: Row, span: Span, zone: tzinf
     return Series(rows, set(days), _last_active(days, _with_messages))
 
 
-def canvas_series(answer: Answer, key: Row, span: Span, zone: tzinfo) -> Series:
+def canvas_series(answer: Json, key: Row, span: Span, zone: tzinfo) -> Series:
     """`canvas/data_series` with all breakdowns → the four `canvas_…_daily` tables and step message clicks."""
     days = _by_day((answer.get("data") or {}).get("stats"), span, zone)
     rows = _canvas_rows("daily", ((source, {**key, "date": day}) for day, source in days.items()))
     return Series(rows, set(days), _last_active(days, _with_breakdowns))
 
 
-def canvas_summary(answer: Answer, key: Row, span: Span) -> Series:
+def canvas_summary(answer: Json, key: Row, span: Span) -> Series:
     """`canvas/data_summary` → the five `canvas_…_summary` tables; one window, the whole of `span`.
 
     Raises `KeyError` or `TypeError` for an answer without totals: it would say that there are none.
@@ -230,7 +229,7 @@ def canvas_summary(answer: Answer, key: Row, span: Span) -> Series:
     return Series(rows, set(span.days()), _last_active({span.last: source}, _with_breakdowns))
 
 
-def _canvas_rows(suffix: str, sources: Iterable[tuple[Answer, Row]]) -> Rows:
+def _canvas_rows(suffix: str, sources: Iterable[tuple[Json, Row]]) -> Rows:
     """The rows of Canvas statistics, each with the key of its rows."""
     totals, variants, steps, messages, clicks = Sheet(), Sheet(), Sheet(), Sheet(), Sheet()
     for source, key in sources:
@@ -250,19 +249,19 @@ def _canvas_rows(suffix: str, sources: Iterable[tuple[Answer, Row]]) -> Rows:
     }
 
 
-def _beside_totals(source: Answer) -> Row:
+def _beside_totals(source: Json) -> Row:
     """The scalars beside `total_stats`: figures that Braze may add; the Canvas's name is in `canvases`."""
     row = _scalars(source, frozenset({"time", "name"}))
     return {name: value for name, value in row.items() if not isinstance(value, (dict, list))}
 
 
-def _keyed(values: Any) -> Iterable[tuple[str, Answer]]:
+def _keyed(values: Any) -> Iterable[tuple[str, Json]]:
     """The objects of an object whose keys are identifiers; null and other shapes hold none."""
     entries = values.items() if isinstance(values, dict) else ()
     return [(key or "-", value if isinstance(value, dict) else {}) for key, value in entries]
 
 
-def _add(sheet: Sheet, key: Row, source: Answer, skip: frozenset[str] = frozenset()) -> None:
+def _add(sheet: Sheet, key: Row, source: Json, skip: frozenset[str] = frozenset()) -> None:
     """Add the row of `source`, without the fields `skip`, that `key` names."""
     shape = shape_of(tuple(source), tuple(key), skip)
     sheet.add(shape.fields, (*key.values(), *shape.read(source)))
@@ -279,7 +278,7 @@ def _add_messages(sheet: Sheet, clicks: Sheet, key: Row, messages: Any) -> None:
             clicks.add((*own, *_CLICK_FIELDS), (*key_values, channel, position, *title, statistics[name]))
 
 
-def _statistics(messages: Any) -> Iterator[tuple[str, int, Answer]]:
+def _statistics(messages: Any) -> Iterator[tuple[str, int, Json]]:
     """The statistics in `messages` with their channel and their position in it."""
     channels = messages.items() if isinstance(messages, dict) else ()
     for channel, variations in channels:
@@ -287,7 +286,7 @@ def _statistics(messages: Any) -> Iterator[tuple[str, int, Answer]]:
             yield channel or "-", position, statistics
 
 
-def _listed(value: Any) -> list[Answer]:
+def _listed(value: Any) -> list[Json]:
     """The objects of a list that may be null, hold nulls or, where there is just one, be that object itself."""
     values = value if isinstance(value, list) else [value]
     return [element for element in values if isinstance(element, dict)]
@@ -295,7 +294,7 @@ def _listed(value: Any) -> list[Answer]:
 
 def flat_series(
     table: str,
-    answer: Answer,
+    answer: Json,
     key: Row,
     span: Span,
     zone: tzinfo,
@@ -308,12 +307,12 @@ def flat_series(
 
 
 def hourly_series(
-    table: str, answer: Answer, key: Row, span: Span, zone: ZoneInfo, rename: Mapping[str, str] | None = None
+    table: str, answer: Json, key: Row, span: Span, zone: ZoneInfo, rename: Mapping[str, str] | None = None
 ) -> Series:
     """The same with `unit=hour`: one row per hour, `hour` being the instant it starts; days are counted in `zone`."""
     rows: dict[datetime, Row] = {}
     for source in answer.get("data") or ():
-        hour = instant(source["time"], zone)
+        hour = parse_instant(source["time"], zone)
         if hour.tzinfo is zone and hour.astimezone(UTC) in rows:
             hour = hour.replace(fold=1)  # without an offset the hour that clocks repeat comes twice
         hour = hour.astimezone(UTC)
@@ -345,23 +344,23 @@ def _renamed(row: Row, rename: Mapping[str, str] | None) -> Row:
     return {rename.get(name, name): value for name, value in row.items()} if rename else row
 
 
-def _by_day(sources: Iterable[Answer] | None, span: Span, zone: tzinfo) -> dict[date, Answer]:
+def _by_day(sources: Iterable[Json] | None, span: Span, zone: tzinfo) -> dict[date, Json]:
     """The rows of a series within `span`, by day; of several rows for one day the last counts."""
     return {day: source for source in sources or () if (day := _day(source, zone)) in span}
 
 
-def _day(source: Answer, zone: tzinfo) -> date:
+def _day(source: Json, zone: tzinfo) -> date:
     """The day of a row: the date that it names or, if that is an instant, the one that begins then in `zone`."""
     written = source["time"]
     if len(written) > 10 and _INSTANT.fullmatch(written):
-        moment = instant(written, zone)
+        moment = parse_instant(written, zone)
         day = moment.astimezone(zone).date()
         if midnight(day, zone).astimezone(UTC) == moment:
             return day
     return date.fromisoformat(written[:10])
 
 
-def has_figures(row: Answer) -> bool:
+def has_figures(row: Json) -> bool:
     """Whether any figure of the row is above zero."""
     for name, value in row.items():
         if value and isinstance(value, (int, float)) and value > 0 and name not in _NO_FIGURES:
@@ -369,18 +368,18 @@ def has_figures(row: Answer) -> bool:
     return False
 
 
-def _last_active(days: Mapping[date, Answer], figures: Callable[[Answer], Iterable[Answer]]) -> date | None:
+def _last_active(days: Mapping[date, Json], figures: Callable[[Json], Iterable[Json]]) -> date | None:
     """The last day on which any figure was above zero; `figures` names the objects of a day that hold some."""
     return next((day for day in sorted(days, reverse=True) if any(map(has_figures, figures(days[day])))), None)
 
 
-def _with_messages(source: Answer) -> Iterator[Answer]:
+def _with_messages(source: Json) -> Iterator[Json]:
     yield source
     for _, _, statistics in _statistics(source.get("messages")):
         yield statistics
 
 
-def _with_breakdowns(source: Answer) -> Iterator[Answer]:
+def _with_breakdowns(source: Json) -> Iterator[Json]:
     yield source
     yield source.get("total_stats") or {}
     for _, statistics in _keyed(source.get("variant_stats")):

@@ -9,14 +9,13 @@ from typing import Any
 
 from sources.braze import endpoints, flatten
 from sources.braze.catalog import Catalog
-from sources.braze.endpoints import Endpoint
+from sources.braze.endpoints import Endpoint, Json
 from sources.braze.errors import BadAnswer, BrazeError, InvalidKey, NotAvailable, PermissionDenied
-from sources.braze.flatten import Answer
 
 Get = Callable[..., Any]
 
 
-def entries(answer: Answer, items: str, endpoint: Endpoint) -> list[Any]:
+def entries(answer: Json, items: str, endpoint: Endpoint) -> list[Any]:
     """What `answer` lists under `items`. Raises `BadAnswer` if it has no list: that is no empty workspace."""
     found = answer.get(items)
     if not isinstance(found, list):
@@ -24,13 +23,13 @@ def entries(answer: Answer, items: str, endpoint: Endpoint) -> list[Any]:
     return found
 
 
-def named(found: Iterable[Any], name: str) -> list[Answer]:
+def named(found: Iterable[Any], name: str) -> list[Json]:
     """The objects among `found` that have a `name`, as text, the last one of each."""
     objects = [{**entry, name: str(entry[name])} for entry in found if isinstance(entry, Mapping) and entry.get(name)]
     return list({entry[name]: entry for entry in objects}.values())
 
 
-async def listed(get: Get, catalog: Catalog) -> AsyncIterator[list[Answer]]:
+async def listed(get: Get, catalog: Catalog) -> AsyncIterator[list[Json]]:
     """The entries of a list endpoint, page by page, each id once."""
     seen: set[str] = set()
     page = 0
@@ -69,7 +68,7 @@ async def names(get: Get, endpoint: Endpoint, items: str, page_size: int | None)
 class EventPage:
     """Some custom events; bare names, without anything else known of them, if `denial` is set."""
 
-    entries: list[Answer]
+    entries: list[Json]
     denial: BrazeError | None = None
 
 

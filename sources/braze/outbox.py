@@ -6,7 +6,7 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Callable
 
-from sources.braze.packing import Known
+from sources.braze.known import Known
 from sources.braze.parcels import PACKED_ROWS, Parcel
 
 BACKLOG_ROWS = 30_000

@@ -1,29 +1,12 @@
 """Rows of several tables → Arrow tables, with the tombstones that make a merge remove what is gone."""
 
-from collections import defaultdict
-from dataclasses import dataclass, field
-
 import pyarrow as pa
 
 from sources.braze.arrow import to_arrow, tombstones
-from sources.braze.export_jobs import LoadedExports
-from sources.braze.model import Table, Type
+from sources.braze.known import Known
+from sources.braze.model import Table
 from sources.braze.rows import Row, Rows, Sheet
 from sources.braze.tables import TABLES
-
-
-@dataclass
-class Known:
-    """What the warehouse is known to have.
-
-    `types` of discovered columns by table, the tables that are `filled`, the catalogs and their series that are
-    `detailed` (loaded when more was known of the entities than the list tells), and what there is of `exports`.
-    """
-
-    types: dict[str, dict[str, Type]] = field(default_factory=lambda: defaultdict(dict))
-    filled: set[str] = field(default_factory=set)
-    detailed: set[str] = field(default_factory=set)
-    exports: LoadedExports = field(default_factory=LoadedExports)
 
 
 def pack(rows: Rows, parents: Sheet, known: Known) -> dict[str, pa.Table]:

@@ -7,8 +7,9 @@ from datetime import date
 import pyarrow as pa
 
 from sources.braze.cursors import Cursors
+from sources.braze.known import Known
 from sources.braze.model import Table
-from sources.braze.packing import Known, pack
+from sources.braze.packing import pack
 from sources.braze.rows import Rows, Sheet
 from sources.braze.windows import Span
 

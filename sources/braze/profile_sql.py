@@ -144,6 +144,8 @@ REMEMBER_NEWER = "INSERT INTO seen SELECT md5_number(braze_id) FROM newer EXCEPT
 
 _UNKNOWN = "Profile field that this version does not know; lists and objects as JSON"
 _PLAUSIBLE_FIELD = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_MAYBE_OBJECTS = ("user_aliases",)
+"""Lists that Braze's field table calls an object: a single one is read as a list of it."""
 
 
 def profiles_query(rules: PiiRules, unknown: Iterable[str] = ()) -> str:
@@ -275,10 +277,6 @@ def _shape(unknown: Iterable[str]) -> dict[str, Any]:
     shape |= dict.fromkeys(unknown, "JSON")
     shape |= {name: "JSON" if name in _MAYBE_OBJECTS else [_element_shape(name)] for name in LIST_FIELDS}
     return shape | {CUSTOM_ATTRIBUTES: "JSON"}
-
-
-_MAYBE_OBJECTS = ("user_aliases",)
-"""Lists that Braze's field table calls an object: a single one is read as a list of it."""
 
 
 def _element_shape(list_field: str) -> dict[str, Any]:

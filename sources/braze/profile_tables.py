@@ -327,11 +327,11 @@ PROFILE_LISTS: tuple[ProfileRows, ...] = (
     ),
 )
 
-PROFILE_TABLES: tuple[Table, ...] = (
+USER_TABLES: tuple[Table, ...] = (
     USERS,
     USER_CUSTOM_ATTRIBUTES,
     *(rows.table for rows in PROFILE_LISTS),
+    SEGMENT_MEMBERS,
+    GLOBAL_CONTROL_GROUP_MEMBERS,
 )
-
-TABLES: tuple[Table, ...] = (*PROFILE_TABLES, SEGMENT_MEMBERS, GLOBAL_CONTROL_GROUP_MEMBERS)
 """Every table of the resource `users`."""

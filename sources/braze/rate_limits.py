@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 
-from sources.braze.endpoints import Bucket
+from sources.braze.endpoints import Pool
 from sources.braze.errors import Stopped
 from sources.braze.lanes import aside
 from sources.braze.server_clock import ServerClock, http_date
@@ -79,14 +79,14 @@ class Window:
 
 
 @dataclass
-class Pool:
-    """The state of one bucket; a pure state machine over the server's time `now` and the local `sent_at`.
+class PoolState:
+    """The state of one pool; a pure state machine over the server's time `now` and the local `sent_at`.
 
     A request is counted in `in_flight` from admission to its answer. `ceiling` bounds `in_flight` while the
     state of the pool is not known: at first, after a reset, after a refusal.
     """
 
-    bucket: Bucket
+    pool: Pool
     reserve: float
     jitter: float
     backoff: float
@@ -166,7 +166,7 @@ class Pool:
         if reading.reset is not None and reading.reset <= now:
             return  # an answer that was long under way, from a window that is over
         if reading.remaining is None:
-            self.window = self.window or self._window(reading, self.bucket.limit, now)
+            self.window = self.window or self._window(reading, self.pool.limit, now)
             self.window.spendable -= 1
             return
         old, new = self.window, self._window(reading, reading.remaining, now)
@@ -177,12 +177,12 @@ class Pool:
 
     def _window(self, reading: Reading, remaining: int, now: float) -> Window:
         reset = reading.reset or self._clock_reset(now)
-        limit = reading.limit or self.bucket.limit
-        kept = math.ceil(limit * self.reserve - 1e-9) if self.bucket.reserved else 0
+        limit = reading.limit or self.pool.limit
+        kept = math.ceil(limit * self.reserve - 1e-9) if self.pool.reserved else 0
         return Window(reset, reset + self._spread(reset - now), remaining - kept, assumed=reading.reset is None)
 
     def _clock_reset(self, now: float) -> float:
-        return (now // self.bucket.period + 1) * self.bucket.period
+        return (now // self.pool.period + 1) * self.pool.period
 
 
 class RateLimits:
@@ -207,54 +207,54 @@ class RateLimits:
         self._server = ServerClock(clock)
         self._jitter = jitter
         self._backoff = backoff
-        self._pools: dict[Bucket, Pool] = {}
+        self._states: dict[Pool, PoolState] = {}
         self._stopped = False
 
-    async def admit(self, bucket: Bucket, lane: asyncio.Semaphore | None = None) -> None:
-        """Return once a request to `bucket` may go out, first come first served.
+    async def admit(self, pool: Pool, lane: asyncio.Semaphore | None = None) -> None:
+        """Return once a request to `pool` may go out, first come first served.
 
         The held `lane` is given up while waiting. Every admission must be followed by one call of `observe`,
         `refuse`, `lost` or `unsent`. Raises `Stopped` after `stop`.
         """
-        pool = self._pool(bucket)
-        if not (self._stopped or pool.queue.locked()) and pool.take(self._server.now()):
+        state = self._state(pool)
+        if not (self._stopped or state.queue.locked()) and state.take(self._server.now()):
             return
         async with AsyncExitStack() as stack:
             async with aside(lane):
-                await stack.enter_async_context(pool.queue)
-            while self._stopped or not pool.take(self._server.now()):
+                await stack.enter_async_context(state.queue)
+            while self._stopped or not state.take(self._server.now()):
                 if self._stopped:
                     raise Stopped
                 async with aside(lane):
-                    await self._wait(pool)
+                    await self._wait(state)
 
     def stop(self) -> None:
         """Admit nothing any more, also of what is waiting."""
         self._stopped = True
-        for pool in self._pools.values():
-            pool.changed.set()
+        for state in self._states.values():
+            state.changed.set()
 
-    def observe(self, bucket: Bucket, headers: Mapping[str, str], sent_at: float) -> None:
+    def observe(self, pool: Pool, headers: Mapping[str, str], sent_at: float) -> None:
         """Take in an answer other than 429 to a request sent at local time `sent_at` (epoch seconds)."""
-        pool, now = self._received(bucket, headers, sent_at)
-        pool.answered(read_headers(headers, now), sent_at, now)
+        state, now = self._received(pool, headers, sent_at)
+        state.answered(read_headers(headers, now), sent_at, now)
 
-    def refuse(self, bucket: Bucket, headers: Mapping[str, str], sent_at: float) -> None:
-        """Take in a 429: the bucket rests until `Retry-After`, its reset if it is empty, or for a growing pause."""
-        pool, now = self._received(bucket, headers, sent_at)
-        pool.refused(read_headers(headers, now), sent_at, now, self._clock())
+    def refuse(self, pool: Pool, headers: Mapping[str, str], sent_at: float) -> None:
+        """Take in a 429: the pool rests until `Retry-After`, its reset if it is empty, or for a growing pause."""
+        state, now = self._received(pool, headers, sent_at)
+        state.refused(read_headers(headers, now), sent_at, now, self._clock())
 
-    def unsent(self, bucket: Bucket) -> None:
+    def unsent(self, pool: Pool) -> None:
         """Take in that an admitted request was not sent."""
-        pool = self._pool(bucket)
-        pool.unsent()
-        pool.changed.set()
+        state = self._state(pool)
+        state.unsent()
+        state.changed.set()
 
-    def lost(self, bucket: Bucket) -> None:
+    def lost(self, pool: Pool) -> None:
         """Take in that a request was sent and got no answer."""
-        pool = self._pool(bucket)
-        pool.lost()
-        pool.changed.set()
+        state = self._state(pool)
+        state.lost()
+        state.changed.set()
 
     def retry_after(self, headers: Mapping[str, str]) -> float:
         """The seconds for which an answer's `Retry-After` asks; 0 if it has none."""
@@ -269,36 +269,36 @@ class RateLimits:
             return reading.remaining > 0
         return reading.reset is None and reading.retry_at is None
 
-    def _pool(self, bucket: Bucket) -> Pool:
-        if bucket not in self._pools:
-            self._pools[bucket] = Pool(bucket, self._reserve, self._jitter, self._backoff)
-        return self._pools[bucket]
+    def _state(self, pool: Pool) -> PoolState:
+        if pool not in self._states:
+            self._states[pool] = PoolState(pool, self._reserve, self._jitter, self._backoff)
+        return self._states[pool]
 
-    def _received(self, bucket: Bucket, headers: Mapping[str, str], sent_at: float) -> tuple[Pool, float]:
+    def _received(self, pool: Pool, headers: Mapping[str, str], sent_at: float) -> tuple[PoolState, float]:
         self._server.observe(headers.get("Date"), sent_at)
-        pool = self._pool(bucket)
-        pool.changed.set()
-        return pool, self._server.now()
+        state = self._state(pool)
+        state.changed.set()
+        return state, self._server.now()
 
-    async def _wait(self, pool: Pool) -> None:
+    async def _wait(self, state: PoolState) -> None:
         started, now = self._clock(), self._server.now()
-        blocked_until = pool.blocked_until(now)
-        until = blocked_until or (pool.window.opens_at if pool.window else now + LONGEST_WAIT)
+        blocked_until = state.blocked_until(now)
+        until = blocked_until or (state.window.opens_at if state.window else now + LONGEST_WAIT)
         if blocked_until:
-            _announce(pool, blocked_until, blocked_until - now)
-        pool.changed.clear()
+            _announce(state, blocked_until, blocked_until - now)
+        state.changed.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(until - now):
-                await pool.changed.wait()
+                await state.changed.wait()
         if blocked_until:
             self.waited += self._clock() - started
 
 
-def _announce(pool: Pool, until: float, seconds: float) -> None:
-    if seconds > WORTH_TELLING and until > pool.announced:
-        pool.announced = until
+def _announce(state: PoolState, until: float, seconds: float) -> None:
+    if seconds > WORTH_TELLING and until > state.announced:
+        state.announced = until
         logger.info(
             "The rate limit pool %s is used up (less the reserve); its requests resume in %d s.",
-            pool.bucket.name,
+            state.pool.name,
             math.ceil(seconds),
         )

@@ -11,9 +11,9 @@ from sources.braze.catalog import Catalog, Entity
 from sources.braze.client import Client
 from sources.braze.comparison import typed
 from sources.braze.counted_client import CountedClient
-from sources.braze.endpoints import Endpoint
+from sources.braze.endpoints import Endpoint, Json
 from sources.braze.errors import BadAnswer, InvalidKey, PermissionDenied, documented_shape
-from sources.braze.flatten import Answer, Series
+from sources.braze.flatten import Series
 from sources.braze.joining import Piece, joined
 from sources.braze.listings import event_pages, listed, names
 from sources.braze.record import Progress
@@ -51,11 +51,11 @@ class Rereading:
         self.progress: dict[str, Progress] = defaultdict(Progress)
         self._series = SeriesClient(self.counted, settings.zone, today)
 
-    async def entries(self, catalog: Catalog) -> list[Answer]:
+    async def entries(self, catalog: Catalog) -> list[Json]:
         """Everything that the list endpoint of `catalog` lists."""
         return [entry async for page in listed(self._get, catalog) for entry in page]
 
-    async def events(self) -> list[Answer]:
+    async def events(self) -> list[Json]:
         """Every custom event, as `GET /events` describes it."""
         return [entry async for page in event_pages(self._get, self.counted.get_page) for entry in page.entries]
 
@@ -64,13 +64,13 @@ class Rereading:
         pages: AsyncIterator[list[str]] = names(self._get, endpoints.PURCHASES_PRODUCT_LIST, "products", None)
         return [name async for page in pages for name in page]
 
-    async def details(self, catalog: Catalog, entity_id: str) -> Answer | None:
+    async def details(self, catalog: Catalog, entity_id: str) -> Json | None:
         """The details of one entity."""
         if self.dry:
             self.counted.plan(catalog.details)
             return None
         asked = self.counted.get(catalog.details, {catalog.parameter: entity_id})
-        details: Answer = await self._counted(catalog.resource, catalog.details, asked)
+        details: Json = await self._counted(catalog.resource, catalog.details, asked)
         return details
 
     async def series(self, spec: SeriesSpec, entity: Entity, span: Span) -> Reread | None:

@@ -4,12 +4,12 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from sources.braze.cursors import Cursors
-from sources.braze.export_jobs import LoadedExport, LoadedExports
 from sources.braze.extraction import Extraction
 from sources.braze.failures import Failure, OpenFailures
+from sources.braze.known import LoadedExport, LoadedExports
 
 FAILURES = "sync_failures"
-NIGHTLY = "cursors"
+CURSORS = "cursors"
 ZONE = "time_zone"
 DETAILED = "detailed"
 SINCE = "since"
@@ -29,13 +29,13 @@ def cursors_from_state(state: Any, extraction: Extraction) -> dict[str, Cursors]
 
 def _cursors(extraction: Extraction, kept: Mapping[str, Any]) -> Cursors:
     if _is_of_another_zone(extraction, kept):
-        return Cursors() if extraction.run.calendar.only else _unpacked(kept, NIGHTLY).outdated()
+        return Cursors() if extraction.run.calendar.only else _unpacked(kept, CURSORS).outdated()
     today, name = extraction.run.calendar.today.isoformat(), section(extraction)
     return _unpacked(kept, name) if kept.get(name, {}).get(_ENDED, today) == today else Cursors()
 
 
 def _unpacked(kept: Mapping[str, Any], name: str) -> Cursors:
-    first = kept.get(NIGHTLY, {}).get("first", {})
+    first = kept.get(CURSORS, {}).get("first", {})
     return Cursors.from_state({"usually_since": kept.get(SINCE), "first": first, **kept.get(name, {})})
 
 
@@ -47,9 +47,9 @@ def _is_of_another_zone(extraction: Extraction, kept: Mapping[str, Any]) -> bool
 def keep_cursors(extraction: Extraction, cursors: Cursors, kept: MutableMapping[str, Any]) -> None:
     """Note in the state `kept` of a resource how far this run has come, and forget cursors of another time zone."""
     if _is_of_another_zone(extraction, kept):
-        outdated = _unpacked(kept, NIGHTLY).outdated()
+        outdated = _unpacked(kept, CURSORS).outdated()
         kept.clear()
-        kept[NIGHTLY] = outdated.to_state()
+        kept[CURSORS] = outdated.to_state()
     kept[section(extraction)] = cursors.to_state()
     kept[ZONE] = extraction.run.settings.zone.key
 
@@ -98,4 +98,4 @@ def failures_from_state(state: Any) -> OpenFailures:
 def section(extraction: Extraction) -> str:
     """Where in a resource's state the cursors are: backfills keep their own and leave the nightly ones alone."""
     only = extraction.run.calendar.only
-    return f"backfill {only.first}..{only.last}" if only else NIGHTLY
+    return f"backfill {only.first}..{only.last}" if only else CURSORS

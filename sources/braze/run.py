@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from sources.braze.client import Client
 from sources.braze.counted_client import CountedClient
 from sources.braze.cursors import Cursors
+from sources.braze.known import Known
 from sources.braze.outbox import Outbox
-from sources.braze.packing import Known
 from sources.braze.parcels import Parcel
 from sources.braze.planning import Calendar
 from sources.braze.record import Record

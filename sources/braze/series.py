@@ -8,15 +8,16 @@ from functools import cached_property
 from zoneinfo import ZoneInfo
 
 from sources.braze import endpoints, flatten
-from sources.braze.endpoints import Endpoint
-from sources.braze.flatten import Answer, Series
+from sources.braze.endpoints import Endpoint, Json, Param
+from sources.braze.flatten import Series
 from sources.braze.model import Table
 from sources.braze.rows import Row
 from sources.braze.tables import tables_of
 from sources.braze.windows import ONE_DAY, Span, Unit, days_per_request, missing, request_parameters
 
-Param = str | int | bool
-Flatten = Callable[[Answer, Row, Span, ZoneInfo], Series]
+Flatten = Callable[[Json, Row, Span, ZoneInfo], Series]
+SUMMARY_DAYS = 14
+"""Days that one row of `canvas_summary` sums up."""
 
 
 class Gaps(Enum):
@@ -85,7 +86,7 @@ class SeriesSpec:
 
     def parameters(self, part: Part, entity: Mapping[str, str], span: Span, zone: ZoneInfo) -> dict[str, Param]:
         """The query that asks `part` for `span` of the entity that the parameters `entity` name."""
-        query = {**part.parameters, **entity, **request_parameters(span, self.unit, zone)}
+        query: dict[str, Param] = {**part.parameters, **entity, **request_parameters(span, self.unit, zone)}
         if self.unit is Unit.HOUR:
             query["unit"] = "hour"
         if self.summary:
@@ -215,9 +216,6 @@ DAILY = (
 def specs(resource: str, hourly: bool) -> tuple[SeriesSpec, ...]:
     """The series that `resource` loads: by day, and by hour where the API has it and `hourly` is set."""
     return tuple(spec for spec in (*DAILY, *(HOURLY if hourly else ())) if spec.resource == resource)
-
-
-SUMMARY_DAYS = 14
 
 
 def summary_blocks(span: Span, through: date) -> list[Span]:

@@ -8,8 +8,9 @@ from zoneinfo import ZoneInfo
 from sources.braze.catalog import Entity
 from sources.braze.counted_client import CountedClient
 from sources.braze.ending_at import EndingDay
+from sources.braze.endpoints import Json
 from sources.braze.errors import documented_shape
-from sources.braze.flatten import Answer, Series
+from sources.braze.flatten import Series
 from sources.braze.series import Part, SeriesSpec
 from sources.braze.windows import Span
 
@@ -39,7 +40,7 @@ class SeriesClient:
         if spec.summary:
             parameters["ending_at"] = await self._ending_day.after(span.last, entity.id)
 
-        def read(answer: Answer) -> Series:
+        def read(answer: Json) -> Series:
             with documented_shape(part.endpoint, entity.id):
                 return part.flatten(answer, entity.key, span, self._zone)
 

@@ -23,6 +23,8 @@ from sources.braze.pii import PiiRules, pii_rules
 
 SECTION = ("sources", "braze")
 Pair = tuple[str, str]
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
+"""What a setting of that type is to be, in words."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,6 @@ def resolve(**overrides: Any) -> Settings:
         kind = _KINDS.get(error.hint, "a value of the kind that .dlt/config.toml shows")
         raise ConfigurationError(f"`{error.field_name}` is {error.field_value!r}: set {kind}.") from None
     return settings
-
-
-_KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
 
 
 @with_config(sections=SECTION)
@@ -114,6 +113,7 @@ def configured(
         raise ConfigurationError(
             f"`{given}` is set without `{lacking}`: set both, the query and its database, or none."
         )
+    exported = export_fields(_names("fields", fields))
     return Settings(
         api_key=str(api_key).strip(),
         base_url=base_url(str(endpoint)),
@@ -125,7 +125,7 @@ def configured(
         hourly=_flag("hourly", hourly),
         app_ids=_names("app_ids", app_ids),
         segments=_names("segments", segments),
-        fields=(exported := export_fields(_names("fields", fields))),
+        fields=exported,
         pii=pii_rules(_mapping("pii", pii), str(pii_key) if pii_key else None, exported.names),
         export_bucket=_bucket(str(export_bucket)) if export_bucket else None,
         export_quiet_seconds=_number("export_quiet_seconds", export_quiet_seconds, 0, 86_400),

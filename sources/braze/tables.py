@@ -24,7 +24,7 @@ from sources.braze.columns import (
     text,
 )
 from sources.braze.model import Column, Table, Type
-from sources.braze.profile_tables import TABLES as PROFILE_TABLES
+from sources.braze.profile_tables import USER_TABLES
 
 _SEND_CONVERSIONS = conversions("send", 4)
 _ENTRY_CONVERSIONS = conversions("entry", 4)
@@ -59,11 +59,11 @@ _LIFECYCLE = (
 )
 
 
-def _words(owner: str, id_column: Column, word: str, meaning: str) -> Table:
+def _words(owner: str, resource: str, id_column: Column, word: str, meaning: str) -> Table:
     """A child table of one word per row: tags, channels, teams."""
     return Table(
         name=f"{owner}_{word}s",
-        resource={"canvas": "canvases"}.get(owner, owner + "s"),
+        resource=resource,
         description=f"{meaning}; one row per {owner} and {word}.",
         key=(id_column.name, word),
         parent=(id_column.name,),
@@ -72,10 +72,9 @@ def _words(owner: str, id_column: Column, word: str, meaning: str) -> Table:
 
 
 def _messages(
-    prefix: str, resource: str, keys: tuple[Column, ...], booked: tuple[Column, ...], grain: str
+    noun: str, span: str, resource: str, keys: tuple[Column, ...], booked: tuple[Column, ...], grain: str
 ) -> tuple[Table, Table]:
-    """The pair of statistics tables per message: counters, and clicks on slides and buttons. `prefix` … `_daily`."""
-    noun, _, span = prefix.rpartition(" ")
+    """The pair of statistics tables per message: counters, and clicks on slides and buttons."""
     ids = tuple(column.name for column in keys)
     statistics = Table(
         name=f"{noun}_{span}",
@@ -148,7 +147,7 @@ def _canvas_statistics(span: str, resource: str, when: tuple[Column, ...], grain
         *(
             replace(table, parent=parent)
             for table in _messages(
-                f"canvas_step_message {span}", resource, (*keys, _STEP_ID), _ENTRY_CONVERSIONS, f"Canvas, {grain}, step"
+                "canvas_step_message", span, resource, (*keys, _STEP_ID), _ENTRY_CONVERSIONS, f"Canvas, {grain}, step"
             )
         ),
     )
@@ -174,9 +173,9 @@ _CAMPAIGN_TABLES = (
             _SYNCED,
         ),
     ),
-    _words("campaign", _CAMPAIGN_ID, "tag", "Tags of campaigns"),
-    _words("campaign", _CAMPAIGN_ID, "channel", "Channels of campaigns"),
-    _words("campaign", _CAMPAIGN_ID, "team", "Teams of campaigns"),
+    _words("campaign", "campaigns", _CAMPAIGN_ID, "tag", "Tags of campaigns"),
+    _words("campaign", "campaigns", _CAMPAIGN_ID, "channel", "Channels of campaigns"),
+    _words("campaign", "campaigns", _CAMPAIGN_ID, "team", "Teams of campaigns"),
     Table(
         "campaign_messages",
         "campaigns",
@@ -208,7 +207,9 @@ _CAMPAIGN_TABLES = (
         (_CAMPAIGN_ID, day()),
         (*counters("unique_recipients"), REVENUE, *_SEND_CONVERSIONS),
     ),
-    *_messages("campaign_message daily", "campaign_series", (_CAMPAIGN_ID, day()), _SEND_CONVERSIONS, "campaign, day"),
+    *_messages(
+        "campaign_message", "daily", "campaign_series", (_CAMPAIGN_ID, day()), _SEND_CONVERSIONS, "campaign, day"
+    ),
 )
 _SEND_TABLES = (
     _series(
@@ -219,7 +220,8 @@ _SEND_TABLES = (
         (*counters("unique_recipients"), REVENUE, *_SEND_CONVERSIONS),
     ),
     *_messages(
-        "send_message daily",
+        "send_message",
+        "daily",
         "sends",
         (_CAMPAIGN_ID, _SEND_ID, day()),
         _SEND_CONVERSIONS,
@@ -245,9 +247,9 @@ _CANVAS_TABLES = (
             _SYNCED,
         ),
     ),
-    _words("canvas", _CANVAS_ID, "tag", "Tags of Canvases"),
-    _words("canvas", _CANVAS_ID, "channel", "Channels of Canvases"),
-    _words("canvas", _CANVAS_ID, "team", "Teams of Canvases"),
+    _words("canvas", "canvases", _CANVAS_ID, "tag", "Tags of Canvases"),
+    _words("canvas", "canvases", _CANVAS_ID, "channel", "Channels of Canvases"),
+    _words("canvas", "canvases", _CANVAS_ID, "team", "Teams of Canvases"),
     Table(
         "canvas_variants",
         "canvases",
@@ -337,8 +339,8 @@ _SEGMENT_TABLES = (
             _SYNCED,
         ),
     ),
-    _words("segment", _SEGMENT_ID, "tag", "Tags of segments"),
-    _words("segment", _SEGMENT_ID, "team", "Teams of segments"),
+    _words("segment", "segments", _SEGMENT_ID, "tag", "Tags of segments"),
+    _words("segment", "segments", _SEGMENT_ID, "team", "Teams of segments"),
     _series(
         "segment_daily",
         "segment_series",
@@ -371,7 +373,7 @@ _CARD_TABLES = (
             _SYNCED,
         ),
     ),
-    _words("card", _CARD_ID, "tag", "Tags of cards"),
+    _words("card", "cards", _CARD_ID, "tag", "Tags of cards"),
     _series(
         "card_daily",
         "card_series",
@@ -528,7 +530,7 @@ TABLES: dict[str, Table] = {
         *_SEGMENT_TABLES,
         *_CARD_TABLES,
         *_WORKSPACE_TABLES,
-        *PROFILE_TABLES,
+        *USER_TABLES,
         *LEDGER_TABLES,
     )
 }

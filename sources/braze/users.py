@@ -19,13 +19,13 @@ from sources.braze.errors import BrazeError, ConfigurationError
 from sources.braze.export_ids import export_ids
 from sources.braze.export_jobs import (
     WORK,
-    ExportCanceledError,
+    ExportCancelledError,
     ExportJob,
-    LoadedExports,
     NotKeptError,
 )
 from sources.braze.export_waiting import ExportSettings
 from sources.braze.exports import AllArrived, Arrived, Exports, Failed
+from sources.braze.known import LoadedExports
 from sources.braze.model import Table
 from sources.braze.parcels import Parcel
 from sources.braze.pii import PiiRules
@@ -197,7 +197,7 @@ class Profiles:
                 await self._shred_export(shredder, event)
                 return
             table, members = await asyncio.to_thread(job.members)
-        except ExportCanceledError as error:
+        except ExportCancelledError as error:
             if isinstance(event, AllArrived):  # otherwise the next event tells
                 self._delivery.fail(audience.segment_id, error)
             return
@@ -212,7 +212,7 @@ class Profiles:
             await self._delivery.commit()  # it is forgotten then
 
     async def _shred_export(self, shredder: ProfileShredder, event: Arrived) -> None:
-        """Raises ExportCanceledError, and OSError where the disk does not do."""
+        """Raises ExportCancelledError, and OSError where the disk does not do."""
         job = event.job
         await _whole(asyncio.to_thread(shredder.leave_out, job.newer()))
         with closing(shredder.groups([event.path], skip=job.loaded_parts())) as groups:

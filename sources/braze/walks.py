@@ -9,9 +9,9 @@ from datetime import timedelta
 
 from sources.braze import endpoints, flatten
 from sources.braze.catalog import CATALOGS, Catalog, Entity, entity_named
+from sources.braze.endpoints import Json
 from sources.braze.entity_series import EntitySeries
 from sources.braze.errors import BrazeError, PermissionDenied, Stopped, documented_shape
-from sources.braze.flatten import Answer
 from sources.braze.listings import EventPage, event_pages, listed, names
 from sources.braze.model import ALL
 from sources.braze.parcels import Parcel
@@ -88,7 +88,7 @@ class Walks:
             self._run.record.open_failures.forget(resource, present)
 
     async def _entity(
-        self, catalog: Catalog, entry: Answer, series: Sequence[SeriesSpec], lane: asyncio.Semaphore
+        self, catalog: Catalog, entry: Json, series: Sequence[SeriesSpec], lane: asyncio.Semaphore
     ) -> None:
         run, record, resource = self._run, self._run.record, catalog.resource
         try:
@@ -121,7 +121,7 @@ class Walks:
         """Whether the warehouse has details that rows made from a list alone would replace by nothing."""
         return resource in self._run.known.detailed
 
-    async def _details(self, catalog: Catalog, entry: Answer, lane: asyncio.Semaphore) -> Answer:
+    async def _details(self, catalog: Catalog, entry: Json, lane: asyncio.Semaphore) -> Json:
         """The details of a listed entry; empty where the key may not read them."""
         record = self._run.record
         if catalog.details in record.denied:
@@ -130,7 +130,7 @@ class Walks:
             raise Stopped
         record.progress[catalog.resource].known += 1
         try:
-            details: Answer = await self._run.api.get(catalog.details, {catalog.parameter: entry["id"]}, lane=lane)
+            details: Json = await self._run.api.get(catalog.details, {catalog.parameter: entry["id"]}, lane=lane)
             return details
         except PermissionDenied as error:
             record.deny(catalog.resource, error)

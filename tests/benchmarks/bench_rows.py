@@ -30,7 +30,8 @@ from destinations.indexes import ensure
 from destinations.settings import apply_loader_defaults
 from pipelines.cli import GARBAGE_THRESHOLD
 from sources.braze.hints import merge_keys
-from sources.braze.packing import Known, pack
+from sources.braze.known import Known
+from sources.braze.packing import pack
 from sources.braze.parcels import PACKED_ROWS, Parcel
 from sources.braze.series import specs
 from sources.braze.tables import TABLES
