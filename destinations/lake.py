@@ -4,7 +4,9 @@ They are only appended to. Reading goes through DuckDB views of the current rows
 table format lists; no DuckDB extension is needed for any of the formats.
 """
 
+import json
 import re
+from pathlib import Path
 from typing import Any
 
 import dlt
@@ -67,6 +69,35 @@ def format_of(client: FilesystemClient) -> str | None:
 
 def _last(path: str) -> str:
     return path.rstrip("/").rpartition("/")[2]
+
+
+def remove_torn(pipeline: dlt.Pipeline) -> None:
+    """Remove notes that a killed run, or a full disk, left empty or cut off: dlt would stumble over them.
+
+    Notes are dlt's own tables, and what lists the files of an Iceberg table. In folders they are written in place; a
+    bucket has a file whole or not at all.
+    """
+    client = pipeline.destination_client()
+    assert isinstance(client, FilesystemClient)
+    if not (client.is_local_filesystem and client.is_storage_initialized()):
+        return
+    dataset = Path(client.dataset_path)
+    for file in dataset.glob(f"{DLT_NAME_PREFIX}*/*.jsonl"):
+        if not _is_json(file):
+            file.unlink()
+    for metadata in dataset.glob(f"*/{_LISTS[ICEBERG]}"):
+        for file in sorted(metadata.glob("*.metadata.json"), reverse=True):
+            if _is_json(file):
+                break  # only the newest is read
+            file.unlink()
+
+
+def _is_json(file: Path) -> bool:
+    try:
+        json.loads(file.read_bytes())
+    except ValueError:
+        return False
+    return True
 
 
 def newest_load(client: FilesystemClient) -> str | None:

@@ -139,6 +139,7 @@ def _newest_load(pipeline: dlt.Pipeline) -> str | None:
     if is_lake(pipeline.destination):
         from destinations import lake
 
+        lake.remove_torn(pipeline)
         return lake.newest_load(lake.client_of(pipeline))
     if not exists(pipeline.destination, pipeline.dataset_name) or not is_sql(pipeline.destination):
         return None

@@ -20,7 +20,7 @@ def loading() -> Iterator[None]:
     """Turn what a warehouse or a disk refuses in the block into `RunFailed`; Ctrl-C stays what it is."""
     try:
         yield
-    except (PipelineStepFailed, DestinationException) as failure:
+    except (PipelineStepFailed, DestinationException, OSError) as failure:
         chain = list(_chain(failure))
         if any(isinstance(error, KeyboardInterrupt) for error in chain):
             raise KeyboardInterrupt from None  # dlt makes a failure of any exception

@@ -224,6 +224,40 @@ def test_rows_of_a_state_that_does_not_say_where_kpis_began_are_not_replaced_by_
         assert days_with(nights, "dau") == every_day(OPENED)
 
 
+@pytest.mark.parametrize("reply", [DENIED, Reply(400, {"message": "temporary"})])
+@pytest.mark.parametrize("has", [from_day(uninstalls=date.max), lacking(TODAY - 20 * A_DAY, kpi="uninstalls")])
+def test_a_kpi_that_fails_keeps_its_figures_although_another_holds_the_cursors_back(has: Has, reply: Reply) -> None:
+    with Scripted(kpis(has), opened=OPENED) as braze:
+        nights = braze.nights()
+        nights.run(NOW, "kpis")
+        closed = set(days_with(nights, "dau")) - {TODAY}
+        assert len(closed) >= 149
+        answer = kpis(has, figure=6)
+        braze.answer = lambda path, query: reply if "dau" in path else answer(path, query)
+        for night in (1, 2):
+            assert nights.run(NOW + night * A_DAY, "kpis").failures
+            assert set(days_with(nights, "dau")) - {TODAY} == closed
+            assert TODAY + (night - 1) * A_DAY in days_with(nights, "mau"), "new days have the others"
+
+
+@pytest.mark.parametrize("reply", [DENIED, Reply(400, {"message": "temporary"})])
+def test_a_backfill_that_is_repeated_keeps_the_rows_that_have_what_a_kpi_says_no_more(reply: Reply) -> None:
+    with Scripted(kpis(lacking()), opened=OPENED) as braze:
+        nights = braze.nights()
+        nights.run(NOW, "kpis")
+        whole, answer = days_with(nights, "dau"), braze.answer
+        wanted = Span(OPENED, TODAY - A_DAY)
+
+        def but_one_window(path: str, query: Query) -> Any:
+            return Reply(400, {"message": "temporary"}) if OPENED in days_asked(query) else answer(path, query)
+
+        braze.answer = but_one_window
+        assert nights.run(NOW, "kpis", only=wanted).failures
+        braze.answer = lambda path, query: reply if "dau" in path else answer(path, query)
+        assert nights.run(NOW, "kpis", only=wanted).failures
+        assert days_with(nights, "dau") == whole
+
+
 def test_purchases_of_which_revenue_began_before_quantity() -> None:
     began = TODAY - 3 * A_DAY
     sold = datetime(began.year, began.month, began.day, 5, tzinfo=UTC)

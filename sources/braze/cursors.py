@@ -33,8 +33,8 @@ class Cursors:
 
     `since` is the day from which on an entity is loaded up to its cursor; it may have begun later. Without a cursor it
     was loaded by the days of another time zone. `ahead` are the spans that came back before an older one did: a cursor
-    never steps over a gap. `first` is the first day that ever came back, for the requests that make up rows together:
-    before it a row may lack that part.
+    never steps over a gap. `first` and `newest` are the first and the last closed day that ever came back, for the
+    requests that make up rows together: of other days a row may lack that part.
     """
 
     through: dict[bytes, date] = field(default_factory=dict)
@@ -42,6 +42,7 @@ class Cursors:
     since: dict[bytes, date] = field(default_factory=dict)
     ahead: dict[bytes, list[Span]] = field(default_factory=lambda: defaultdict(list))
     first: dict[bytes, date] = field(default_factory=dict)
+    newest: dict[bytes, date] = field(default_factory=dict)
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "Cursors":
@@ -51,10 +52,11 @@ class Cursors:
         usual = state.get("usually_since")
         since = dict.fromkeys(through, date.fromisoformat(usual)) if usual else {}
         since |= _ungrouped(state.get("since", {}))
-        return cls(through, set(quiet), since, first=_ungrouped(state.get("first", {})))
+        first, newest = (_ungrouped(state.get(name, {})) for name in ("first", "newest"))
+        return cls(through, set(quiet), since, first=first, newest=newest)
 
     def to_state(self) -> dict[str, Any]:
-        """A JSON-able dict, `{"through": {day: hashes}, "quiet": …, "first": …}`; the first two hold an entity once.
+        """A JSON-able dict, `{"through": {day: hashes}, "quiet": …, …}`; these two hold an entity once.
 
         Beside it `usually_since`, the day since which most of these are loaded, and `since`: {day: hashes} of the rest.
         """
@@ -65,6 +67,7 @@ class Cursors:
             "since": _grouped({e: day for e, day in self.since.items() if day != usual or e not in self.through}),
             "usually_since": usual.isoformat() if usual else None,
             "first": _grouped(self.first),
+            "newest": _grouped(self.newest),
         }
 
     def _usually_since(self) -> date | None:
@@ -83,10 +86,15 @@ class Cursors:
         """The first day that ever came back of `entity`, or None if none did or nobody noted it."""
         return self.first.get(entity_hash(entity))
 
-    def came(self, entity: str, day: date) -> None:
-        """Note that `day` of `entity` came back: it has begun by then."""
+    def newest_day(self, entity: str) -> date | None:
+        """The last closed day that ever came back of `entity`, or None if none did or nobody noted it."""
+        return self.newest.get(entity_hash(entity))
+
+    def came(self, entity: str, days: Span) -> None:
+        """Note that `days` of `entity` came back, closed ones: it has begun by the first."""
         key = entity_hash(entity)
-        self.first[key] = min(day, self.first.get(key, day))
+        self.first[key] = min(days.first, self.first.get(key, days.first))
+        self.newest[key] = max(days.last, self.newest.get(key, days.last))
 
     def outdated(self) -> "Cursors":
         """What is left of these cursors once days are those of another time zone."""

@@ -258,7 +258,7 @@ class EntitySeries:
             if days and last >= first:
                 parcel.reached.append((name, Span(first, last)))
             if days and len(spec.parts) > 1:
-                parcel.first.append((name, min(days)))
+                parcel.came.append((name, Span(min(days), min(max(days), calendar.yesterday))))
         self._run.post(spec.resource, parcel)
 
     def _parents(self, series: Series) -> Sheet:
@@ -310,9 +310,10 @@ class EntitySeries:
 
     def _without_history_of(self, silent: Sequence[Part], series: Series) -> Series:
         """`series` without the days of which the warehouse has rows that also hold what `silent` parts said earlier."""
-        complete = max((day for day in self._part_cursors(silent) if day), default=None)
-        if complete is None and self._run.calendar.only and any(self._first[part.endpoint] for part in silent):
-            complete = date.max  # a backfill does not know how far the nightly runs have come
+        names = list(map(self._name, silent))
+        # A state of earlier versions says how far a part is loaded, not which day of it came last.
+        said = (self._cursors.newest_day(name) or self._cursors.get(name) for name in names)
+        complete = max((day for day in said if day), default=None)
         if complete is None:
             return series
         kept = Sheet(row for row in series.rows[self._spec.table] if self._day(row) > complete)

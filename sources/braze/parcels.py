@@ -34,7 +34,7 @@ class Parcel:
     shapes: dict[str, Table] = field(default_factory=dict)
     started: list[tuple[str, date, date]] = field(default_factory=list)
     reached: list[tuple[str, Span]] = field(default_factory=list)
-    first: list[tuple[str, date]] = field(default_factory=list)
+    came: list[tuple[str, Span]] = field(default_factory=list)
     quiet: list[tuple[str, bool]] = field(default_factory=list)
     extended: list[tuple[str, date]] = field(default_factory=list)
     export: tuple[str, str] | None = None
@@ -48,7 +48,7 @@ class Parcel:
         self.gather(later)
         self.started += later.started
         self.reached += later.reached
-        self.first += later.first
+        self.came += later.came
         self.quiet += later.quiet
         self.extended += later.extended
         return True
@@ -65,13 +65,13 @@ class Parcel:
             cursors.start(entity, first, since)
         for entity, span in self.reached:
             cursors.advance(entity, span)
-        for entity, day in self.first:
-            cursors.came(entity, day)
+        for entity, days in self.came:
+            cursors.came(entity, days)
         for entity, quiet in self.quiet:
             cursors.mark_quiet(entity, quiet)
         for entity, since in self.extended:
             cursors.extend(entity, since)
-        return bool(self.reached or self.first or self.quiet or self.extended)
+        return bool(self.reached or self.came or self.quiet or self.extended)
 
     def pack(self, known: Known) -> None:
         """Turn plain rows into Arrow tables."""

@@ -21,8 +21,8 @@ _ENDED = "ended"
 def cursors_from_state(state: Any, extraction: Extraction) -> dict[str, Cursors]:
     """The cursors that this run goes by: the nightly ones, or those of the same backfill if it is to be gone on with.
 
-    In another time zone days are other days: after the setting has changed everything is loaded anew. Where series
-    begin is the same for both.
+    In another time zone days are other days: after the setting has changed everything is loaded anew. Between which
+    days there are figures is the same for both.
     """
     return {name: _cursors(extraction, kept) for name, kept in state.get("resources", {}).items()}
 
@@ -35,8 +35,8 @@ def _cursors(extraction: Extraction, kept: Mapping[str, Any]) -> Cursors:
 
 
 def _unpacked(kept: Mapping[str, Any], name: str) -> Cursors:
-    first = kept.get(CURSORS, {}).get("first", {})
-    return Cursors.from_state({"usually_since": kept.get(SINCE), "first": first, **kept.get(name, {})})
+    days = {name: kept.get(CURSORS, {}).get(name, {}) for name in ("first", "newest")}
+    return Cursors.from_state({"usually_since": kept.get(SINCE), **days, **kept.get(name, {})})
 
 
 def _is_of_another_zone(extraction: Extraction, kept: Mapping[str, Any]) -> bool:
