@@ -26,7 +26,7 @@ from sources.braze.endpoints import Endpoint
 from sources.braze.settings import resolve
 from sources.braze.tables import TABLES
 from sources.braze.user_query import UserQuery
-from sources.braze_sandbox import Sandbox, WorkspaceOptions
+from sources.braze_sandbox import Sandbox, Workspace, WorkspaceOptions
 from tests.warehouses import Warehouse
 from tests.workspaces import API_KEY, START, TODAY, configure, differences, files_with, rows_of, sync, workspace
 
@@ -581,7 +581,8 @@ def test_the_sandbox_serves_until_it_is_ended(tmp_path: Path, monkeypatch: pytes
         url = re.search(r"http://\S+", running.stdout.readline())
         assert url
         asked = {"url": f"{url[0]}/campaigns/list", "timeout": 10}
-        assert len(requests.get(**asked, headers={"Authorization": "Bearer k"}).json()["campaigns"]) <= 3
+        campaigns = requests.get(**asked, headers={"Authorization": "Bearer k"}).json()["campaigns"]
+        assert [campaign["id"] for campaign in campaigns] == list(Workspace(WorkspaceOptions(campaigns=3)).campaigns)
         assert requests.get(**asked, headers={"Authorization": "Bearer x"}).status_code == 401
         assert len(list(tmp_path.glob("braze-sandbox-*"))) == 1
         running.send_signal(number)
@@ -596,12 +597,28 @@ def test_a_port_that_is_taken_is_named() -> None:
     assert "address already in use): name another." in sentence(result)
 
 
+BROKEN_DOWN_BY_HOUR = ("card", "session", "event", "purchase")
+STATED = {f"{name}_hourly" for name in BROKEN_DOWN_BY_HOUR} | {
+    f"{name}_daily"
+    for name in (
+        *BROKEN_DOWN_BY_HOUR,
+        "campaign", "campaign_message", "campaign_message_click", "send", "send_message",
+        "canvas", "canvas_variant", "canvas_step", "canvas_step_message", "segment", "kpi",
+    )
+}  # fmt: skip
+
+
 def test_the_sandbox_states_its_totals_and_stops() -> None:
-    result = braze_elt("sandbox", "--campaigns", "13", "--totals", "2026-01-01", "2026-01-03")
+    expected = Workspace(WorkspaceOptions(campaigns=13))
+    end = expected.now().date() - timedelta(days=1)
+    start = end - timedelta(days=2)
+    result = braze_elt("sandbox", "--campaigns", "13", "--totals", start.isoformat(), end.isoformat())
     assert result.exit_code == 0
     totals = json.loads(result.stdout)
-    assert totals["kpi_daily"]["rows"] == 3
-    assert {"campaign_daily", "canvas_daily", "session_daily"} <= set(totals) | {"campaign_daily", "canvas_daily"}
+    assert set(totals) == STATED
+    assert [name for name, sums in totals.items() if not any(sums[column] for column in sums if column != "rows")] == []
+    assert {totals[name]["rows"] for name in ("kpi_daily", "session_daily", "purchase_daily")} == {3}
+    assert totals == expected.totals(start, end)
 
 
 def test_a_wrong_limit_of_the_sandbox_is_named() -> None:
