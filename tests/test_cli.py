@@ -1,15 +1,11 @@
 """The command line: mistakes get a sentence and exit 2 with nothing written, and every command does what it says."""
 
 import json
-import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +13,6 @@ from typing import Any
 import duckdb
 import pytest
 import requests
-from click.testing import CliRunner, Result
 
 from pipelines.cli import cli
 from sources.braze import endpoints
@@ -27,53 +22,16 @@ from sources.braze.settings import resolve
 from sources.braze.tables import TABLES
 from sources.braze.user_query import UserQuery
 from sources.braze_sandbox import Sandbox, Workspace, WorkspaceOptions
+from tests.commands import braze_elt, process, sentence, waited_for
 from tests.warehouses import Warehouse
 from tests.workspaces import API_KEY, START, TODAY, configure, differences, files_with, rows_of, sync, workspace
 
-REPOSITORY = Path(__file__).parent.parent
 COMMANDS = ("backfill", "check", "demo", "export-users", "sandbox", "schedule", "schema", "status", "sync", "verify")
-
-
-def braze_elt(*arguments: str) -> Result:
-    """The command in this process."""
-    return CliRunner().invoke(cli, arguments, prog_name="braze-elt")
-
-
-@contextmanager
-def process(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
-    """The command as a process of its own; ended with the block."""
-    command = [sys.executable, "-m", "pipelines", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-    ) as running:
-        try:
-            yield running
-        finally:
-            running.kill()
-
-
-def waited_for(condition: Any, seconds: float = 60) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return bool(condition())
 
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
-
-
-def sentence(result: Result) -> str:
-    """The one line on stderr that says what is wrong; a usage hint may precede it."""
-    assert "Traceback" not in result.output
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    lines = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
-    assert len(lines) == 1, result.output
-    assert result.stderr.splitlines()[-1] == lines[0]
-    assert lines[0].endswith((".", ")", "?"))
-    return lines[0]
 
 
 def written(folder: Path) -> list[str]:

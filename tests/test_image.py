@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.test_cli import process, waited_for
+from tests.commands import process, waited_for
 from tests.warehouses import Warehouse
 
 REPOSITORY = Path(__file__).parent.parent
