@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,11 +12,11 @@ import pytest
 from docs.generate.recipes import FOLDER, recipes
 from sources.braze_sandbox import Sandbox
 from tests import postgres
+from tests.recipe_rows import Row, plain
 from tests.warehouses import Warehouse
 from tests.workspaces import START, TODAY, configure, sync, workspace
 
 NAMES = sorted(path.name for path in FOLDER.glob("*.sql"))
-Row = dict[str, Any]
 
 
 class Loaded(NamedTuple):
@@ -61,10 +60,6 @@ def selected(connection: Any, name: str) -> list[Row]:
     cursor.execute((FOLDER / name).read_text(encoding="utf-8"))
     columns = [column[0] for column in cursor.description]
     return [dict(zip(columns, map(plain, row), strict=True)) for row in cursor.fetchall()]
-
-
-def plain(value: Any) -> Any:
-    return float(value) if isinstance(value, int | float | Decimal) else value
 
 
 def rows(warehouse: Warehouse, name: str) -> list[Row]:
