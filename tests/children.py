@@ -23,6 +23,7 @@ class Child:
     def __init__(self, work: Callable[..., Any], *arguments: Any) -> None:
         settings = {name: value for name, value in os.environ.items() if name.startswith(_SETTINGS)}
         self.log = Path.cwd() / f"child-{time.monotonic_ns()}.log"
+        self.log.touch()
         self._process: BaseProcess = _context.Process(
             target=_within, args=(Path.cwd(), settings, self.log, work, arguments), daemon=True
         )
@@ -85,6 +86,20 @@ def command_killed_before(step: str, part: str, *arguments: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(kill)
+    command(*arguments)
+
+
+def command_that_notes_its_stop(note: Path, *arguments: str) -> None:
+    """The same; the file `note` is there once it was told to stop."""
+    from sources.braze.extraction import Extraction
+
+    stop = Extraction.stop
+
+    def noted(extraction: Extraction) -> None:
+        stop(extraction)
+        note.touch()
+
+    Extraction.stop = noted  # type: ignore[method-assign]
     command(*arguments)
 
 

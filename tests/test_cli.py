@@ -1,15 +1,11 @@
 """The command line: mistakes get a sentence and exit 2 with nothing written, and every command does what it says."""
 
 import json
-import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +13,6 @@ from typing import Any
 import duckdb
 import pytest
 import requests
-from click.testing import CliRunner, Result
 
 from pipelines.cli import cli
 from sources.braze import endpoints
@@ -26,54 +21,17 @@ from sources.braze.endpoints import Endpoint
 from sources.braze.settings import resolve
 from sources.braze.tables import TABLES
 from sources.braze.user_query import UserQuery
-from sources.braze_sandbox import Sandbox, WorkspaceOptions
+from sources.braze_sandbox import Sandbox, Workspace, WorkspaceOptions
+from tests.commands import braze_elt, process, sentence, waited_for
 from tests.warehouses import Warehouse
 from tests.workspaces import API_KEY, START, TODAY, configure, differences, files_with, rows_of, sync, workspace
 
-REPOSITORY = Path(__file__).parent.parent
 COMMANDS = ("backfill", "check", "demo", "export-users", "sandbox", "schedule", "schema", "status", "sync", "verify")
-
-
-def braze_elt(*arguments: str) -> Result:
-    """The command in this process."""
-    return CliRunner().invoke(cli, arguments, prog_name="braze-elt")
-
-
-@contextmanager
-def process(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
-    """The command as a process of its own; ended with the block."""
-    command = [sys.executable, "-m", "pipelines", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-    ) as running:
-        try:
-            yield running
-        finally:
-            running.kill()
-
-
-def waited_for(condition: Any, seconds: float = 60) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return bool(condition())
 
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
-
-
-def sentence(result: Result) -> str:
-    """The one line on stderr that says what is wrong; a usage hint may precede it."""
-    assert "Traceback" not in result.output
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    lines = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
-    assert len(lines) == 1, result.output
-    assert result.stderr.splitlines()[-1] == lines[0]
-    assert lines[0].endswith((".", ")", "?"))
-    return lines[0]
 
 
 def written(folder: Path) -> list[str]:
@@ -324,7 +282,9 @@ def test_details_that_are_denied_later_stay_in_the_warehouse(workplace: Path, mo
         sandbox.set(denied=frozenset(["campaigns.details"]))
         assert sync(select="campaigns") == 3
     assert rows_of(warehouse, "campaign_messages", "campaign_id", "message_variation_id") == messages
-    assert all(created for (created,) in rows_of(warehouse, "campaigns", "created_at"))
+    created = [moment for (moment,) in rows_of(warehouse, "campaigns", "created_at")]
+    assert len(created) == 3
+    assert all(created)
 
 
 @pytest.mark.parametrize("permission", ["campaigns.list", "purchases.product_list", "segments.list"])
@@ -581,7 +541,8 @@ def test_the_sandbox_serves_until_it_is_ended(tmp_path: Path, monkeypatch: pytes
         url = re.search(r"http://\S+", running.stdout.readline())
         assert url
         asked = {"url": f"{url[0]}/campaigns/list", "timeout": 10}
-        assert len(requests.get(**asked, headers={"Authorization": "Bearer k"}).json()["campaigns"]) <= 3
+        campaigns = requests.get(**asked, headers={"Authorization": "Bearer k"}).json()["campaigns"]
+        assert [campaign["id"] for campaign in campaigns] == list(Workspace(WorkspaceOptions(campaigns=3)).campaigns)
         assert requests.get(**asked, headers={"Authorization": "Bearer x"}).status_code == 401
         assert len(list(tmp_path.glob("braze-sandbox-*"))) == 1
         running.send_signal(number)
@@ -596,12 +557,28 @@ def test_a_port_that_is_taken_is_named() -> None:
     assert "address already in use): name another." in sentence(result)
 
 
+BROKEN_DOWN_BY_HOUR = ("card", "session", "event", "purchase")
+STATED = {f"{name}_hourly" for name in BROKEN_DOWN_BY_HOUR} | {
+    f"{name}_daily"
+    for name in (
+        *BROKEN_DOWN_BY_HOUR,
+        "campaign", "campaign_message", "campaign_message_click", "send", "send_message",
+        "canvas", "canvas_variant", "canvas_step", "canvas_step_message", "segment", "kpi",
+    )
+}  # fmt: skip
+
+
 def test_the_sandbox_states_its_totals_and_stops() -> None:
-    result = braze_elt("sandbox", "--campaigns", "13", "--totals", "2026-01-01", "2026-01-03")
+    expected = Workspace(WorkspaceOptions(campaigns=13))
+    end = expected.now().date() - timedelta(days=1)
+    start = end - timedelta(days=2)
+    result = braze_elt("sandbox", "--campaigns", "13", "--totals", start.isoformat(), end.isoformat())
     assert result.exit_code == 0
     totals = json.loads(result.stdout)
-    assert totals["kpi_daily"]["rows"] == 3
-    assert {"campaign_daily", "canvas_daily", "session_daily"} <= set(totals) | {"campaign_daily", "canvas_daily"}
+    assert set(totals) == STATED
+    assert [name for name, sums in totals.items() if not any(sums[column] for column in sums if column != "rows")] == []
+    assert {totals[name]["rows"] for name in ("kpi_daily", "session_daily", "purchase_daily")} == {3}
+    assert totals == expected.totals(start, end)
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ from sources.braze.errors import (
     Unreachable,
 )
 from sources.braze.rate_limits import RateLimits
+from tests.lanes import places
 from tests.loopback import Loopback, Received, Reply, script
 
 KEY = "3f1c0d5e-0000-4444-8888-aaaabbbbcccc"
@@ -291,7 +292,7 @@ def test_backing_off_gives_the_lane_up() -> None:
                 done.append(name)
 
         await asyncio.gather(*map(one, ["bad", "a", "b", "c"]))
-        assert lane._value == 1
+        assert await places(lane) == 1
         return done
 
     done, _, server = ask(answer, work, backoff=0.05)
@@ -312,7 +313,7 @@ def test_a_cancelled_wait_leaves_the_lane_as_it_was() -> None:
             await asyncio.sleep(0.001)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        return lane._value
+        return await places(lane)
 
     free, _, _ = ask(script(Reply(500)), work, backoff=30)
     assert free == 1

@@ -18,7 +18,14 @@ from pipelines.errors import RunFailed
 from pipelines.job import Job
 from pipelines.run import run
 from sources.braze_sandbox import RateLimit, Sandbox, WorkspaceOptions
-from tests.children import Child, command, command_killed_before, command_with_little_disk, sync_in_chunks
+from tests.children import (
+    Child,
+    command,
+    command_killed_before,
+    command_that_notes_its_stop,
+    command_with_little_disk,
+    sync_in_chunks,
+)
 from tests.lakes import copied, lake
 from tests.nights import quick_client
 from tests.warehouses import Warehouse
@@ -122,8 +129,9 @@ def test_sigterm_does_not_wait_for_the_rate_limit(sandbox: Sandbox, workplace: P
     """Nothing may be sent for the rest of the hour; what is in flight is finished all the same."""
     sandbox.set(limits={"shared": RateLimit(12, 3600)})
     child = Child(command, "sync", "--select", SELECT)
-    child.when(lambda: requests_sent(sandbox) >= 9)
-    time.sleep(0.3)
+    child.when(lambda: "its requests resume in" in child.log.read_text())
+    assert "its requests resume in" in child.log.read_text()
+    assert requests_sent(sandbox) >= 9
     assert child.running
     child.signal(signal.SIGTERM)
     started = time.monotonic()
@@ -133,12 +141,14 @@ def test_sigterm_does_not_wait_for_the_rate_limit(sandbox: Sandbox, workplace: P
 
 def test_a_second_ctrl_c_ends_the_run_at_once_and_says_no_more(sandbox: Sandbox, workplace: Path) -> None:
     sandbox.set(latency=1.5)
-    child = Child(command, "sync", "--select", SELECT)
+    stopped = workplace / "stopped"
+    child = Child(command_that_notes_its_stop, stopped, "sync", "--select", SELECT)
     child.when(lambda: requests_sent(sandbox) > 5)  # lists and KPIs have been answered, the details are asked for
     sandbox.set(latency=40)
     child.when(lambda: requests_sent(sandbox) > 9)
     child.signal(signal.SIGINT)
-    time.sleep(0.3)
+    child.when(stopped.exists)
+    assert child.running
     child.signal(signal.SIGINT)
     assert child.wait(10) == 1, child.log.read_text()
     assert child.log.read_text().strip() == "Aborted!"

@@ -40,6 +40,7 @@ def test_the_demo_prints_rows_by_table_and_queries_with_their_results(
     assert len(queries) == 3
     with duckdb.connect("braze_demo.duckdb", read_only=True) as connection:
         loaded = connection.execute("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'braze'").fetchall()
+        assert {"campaigns", "campaign_daily", "kpi_daily"} <= {table for (table,) in loaded}
         for (table,) in loaded:
             count = connection.execute(f"SELECT count(*) FROM braze.{table}").fetchall()[0][0]
             assert table.startswith(("_dlt", "sync_")) or not count or [table, f"{count:,}"] in printed

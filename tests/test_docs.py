@@ -16,11 +16,10 @@ from destinations.settings import LOADER_DEFAULTS
 from sources.braze import settings
 from sources.braze.model import Table
 from sources.braze.tables import RESOURCES, TABLES
+from tests.repository import REPOSITORY, SECRET
 
-REPOSITORY = Path(__file__).parent.parent
 CONFIG = (REPOSITORY / ".dlt" / "config.toml").read_text()
 SECRETS = (REPOSITORY / ".dlt" / "example.secrets.toml").read_text()
-SECRET = {"api_key", "pii_key", "sends_query_url", "alert_webhook"}
 
 
 def defaults() -> dict[str, Any]:

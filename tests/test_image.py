@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.test_cli import process, waited_for
+from tests.commands import process, waited_for
 from tests.warehouses import Warehouse
 
 REPOSITORY = Path(__file__).parent.parent
@@ -38,7 +38,9 @@ def health(metrics: Path, hours: int = 26) -> int:
 def test_the_image_is_built_by_the_steps_that_ci_runs() -> None:
     (build,) = re.findall(r"^RUN (docker/image.sh .+)$", DOCKERFILE, re.MULTILINE)
     script = (REPOSITORY / "docker" / "image.sh").read_text()
-    for step in re.findall(r"image\.sh (\w+)", build):
+    steps = re.findall(r"image\.sh (\w+)", build)
+    assert steps
+    for step in steps:
         assert re.search(rf"^{step}\(\) {{$", script, re.MULTILINE)
         assert re.search(rf'^    {step} "\$work', script, re.MULTILINE), f"check leaves {step} out"
 

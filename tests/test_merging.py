@@ -224,7 +224,7 @@ def test_no_value_that_a_constraint_refuses_is_in_any_word_or_file(warehouse, wo
     assert any("children refuses a value" in words for words in said)
     assert not [words for words in said if "SECRET" in words]
     kept = [path for path in (workplace / "dlt").rglob("*") if path.is_file() and b"SECRET" in path.read_bytes()]
-    assert {path.suffix for path in kept} <= {".parquet"}, "the package itself is loaded by the next run"
+    assert {path.suffix for path in kept} == {".parquet"}, "the package itself is loaded by the next run"
 
 
 def test_no_value_that_postgres_refuses_is_in_any_word_or_file(workplace, postgres_url, monkeypatch, caplog):

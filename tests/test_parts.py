@@ -205,6 +205,7 @@ def test_a_backfill_does_not_blank_a_kpi_that_is_denied_by_now() -> None:
         nights = braze.nights()
         nights.run(NOW, "kpis")
         before = days_with(nights, "uninstalls")
+        assert before == every_day(OPENED)
         braze.answer = lambda path, query: DENIED if "uninstalls" in path else answer(path, query)
         (failure,) = nights.run(NOW, "kpis", only=Span(OPENED, OPENED + 30 * A_DAY)).failures
         assert failure.status == 403

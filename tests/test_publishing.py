@@ -26,9 +26,9 @@ from pipelines.summary import append_summary, run_summary
 from pipelines.verify import run_verify
 from sources.braze.failures import Failure
 from sources.braze_sandbox import Sandbox, WorkspaceOptions
+from tests.commands import braze_elt, sentence
 from tests.loopback import Loopback, Received, Reply
 from tests.nights import NOON, quick_client
-from tests.test_cli import braze_elt, sentence
 from tests.workspaces import files_with
 
 ZONE = "America/New_York"

@@ -18,6 +18,7 @@ from sources.braze.client import Client
 from sources.braze.endpoints import CAMPAIGNS_LIST, EVENTS_LIST, Pool
 from sources.braze.rate_limits import PROBES, PoolState, RateLimits, Reading, read_headers
 from sources.braze.server_clock import ServerClock
+from tests.lanes import places
 from tests.loopback import Loopback, Received, Reply
 
 SMALL = Pool("small", 50, 3600)
@@ -346,7 +347,7 @@ def test_waiting_for_one_pool_gives_the_lane_to_another() -> None:
         assert not blocked.done()
         blocked.cancel()
         await asyncio.gather(blocked, return_exceptions=True)
-        assert lane._value == 1
+        assert await places(lane) == 1
 
     scenario(work)
 

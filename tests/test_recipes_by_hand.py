@@ -11,7 +11,7 @@ import pytest
 from docs.generate.recipes import FOLDER
 from sources.braze.tables import TABLES
 from tests import postgres
-from tests.test_recipes import Row, plain
+from tests.recipe_rows import Row, plain
 
 
 @pytest.fixture(scope="module", params=["duckdb", "postgres"])

@@ -21,9 +21,9 @@ from pipelines.run import run
 from pipelines.schedule import arguments, follow
 from pipelines.timetable import Timetable
 from sources.braze_sandbox import Sandbox, WorkspaceOptions
+from tests.commands import braze_elt, process, sentence, waited_for
 from tests.loopback import Loopback, Reply
 from tests.nights import quick_client
-from tests.test_cli import braze_elt, process, sentence, waited_for
 from tests.warehouses import Warehouse
 from tests.workspaces import configure
 

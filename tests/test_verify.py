@@ -118,6 +118,7 @@ def test_what_was_spoiled_by_hand_is_found_and_named_and_a_clean_load_passes(war
     assert report["differences"] == []
     assert report["unanswered"] == []
     assert code == 0
+    assert report["resources"]
     assert all(counts["rows"] for counts in report["resources"].values())
     assert not any(counts["behind"]["entities"] for counts in report["resources"].values())
 

@@ -51,14 +51,18 @@ def test_every_field_of_an_answer_lands_in_a_typed_column_or_a_row(name: str) ->
 
 @pytest.mark.parametrize("path", wire.of_success([*wire.hand_made(), *wire.recorded()]), ids=lambda path: path.stem)
 def test_every_field_has_a_place(path: Path) -> None:
-    for exchange in wire.exchanges(path):
+    exchanges = list(wire.exchanges(path))
+    assert exchanges
+    for exchange in exchanges:
         if rows := wire.rows_of(exchange):
             assert not wire.unplaced(exchange, rows)
 
 
 def test_documented_fields_are_declared() -> None:
     undocumented = {"conversions4", "conversions5", "html", "placements"}
-    for path in wire.ROWS.glob("*.yaml"):
+    paths = list(wire.ROWS.glob("*.yaml"))
+    assert paths
+    for path in paths:
         for table, rows in wire.expected(path.stem).items():
             names_ = {name.removesuffix("_by_send_time").removesuffix("_by_entry_time") for row in rows for name in row}
             declared = {column.name for column in TABLES[table].columns}

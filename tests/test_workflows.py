@@ -14,11 +14,10 @@ import yaml
 
 from sources.braze_sandbox import Sandbox, WorkspaceOptions
 from tests import postgres
-from tests.test_docs import SECRET
+from tests.repository import REPOSITORY, SECRET
 from tests.warehouses import Warehouse
 from tests.workspaces import differences, doubled, orphans
 
-REPOSITORY = Path(__file__).parent.parent
 FOLDER = REPOSITORY / ".github" / "workflows"
 WORKFLOWS: dict[str, dict[str, Any]] = {file.stem: yaml.safe_load(file.read_text()) for file in FOLDER.glob("*.yml")}
 SIZES = {"campaigns": 4, "canvases": 2, "segments": 2, "cards": 1, "events": 2, "products": 1, "users": 1, "days": 60}
