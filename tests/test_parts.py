@@ -241,6 +241,56 @@ def test_a_kpi_that_fails_keeps_its_figures_although_another_holds_the_cursors_b
             assert TODAY + (night - 1) * A_DAY in days_with(nights, "mau"), "new days have the others"
 
 
+def test_what_failed_of_a_kpi_is_mended_though_another_is_denied() -> None:
+    with Scripted(kpis(lacking()), opened=OPENED) as braze:
+        nights, answer = braze.nights(), braze.answer
+
+        def without(*failing: str) -> Callable[[str, Query], Any]:
+            replies = {"uninstalls": DENIED} | dict.fromkeys(failing, Reply(400, {"message": "temporary"}))
+            return lambda path, query: replies.get(path.split("/")[1]) or answer(path, query)
+
+        braze.answer = without("dau")
+        assert {failure.endpoint for failure in nights.run(NOW, "kpis").failures} == {
+            "kpi/dau/data_series",
+            "kpi/uninstalls/data_series",
+        }
+        braze.answer = without()
+        night = nights.run(NOW + A_DAY, "kpis")
+        assert {failure.endpoint for failure in night.resolved} == {"kpi/dau/data_series"}
+        assert days_with(nights, "dau") == every_day(OPENED, TODAY + A_DAY)
+
+
+def test_what_failed_of_a_kpi_stays_open_while_its_rows_are_kept_for_what_is_denied() -> None:
+    with Scripted(kpis(lacking()), opened=OPENED) as braze:
+        nights, answer = braze.nights(), braze.answer
+        failing = Reply(400, {"message": "temporary"})
+        nights.run(NOW, "kpis")
+        braze.answer = lambda path, query: failing if "dau" in path else answer(path, query)
+        assert nights.run(NOW + A_DAY, "kpis").failures
+        braze.answer = lambda path, query: DENIED if "uninstalls" in path else answer(path, query)
+        assert nights.run(NOW + 2 * A_DAY, "kpis").resolved == []
+        braze.answer = answer
+        assert {failure.endpoint for failure in nights.run(NOW + 3 * A_DAY, "kpis").resolved} == {
+            "kpi/dau/data_series",
+            "kpi/uninstalls/data_series",
+        }
+        assert days_with(nights, "dau") == every_day(OPENED, TODAY + 3 * A_DAY)
+
+
+def test_a_backfill_closes_no_failure_of_other_days() -> None:
+    with Scripted(kpis(lacking()), opened=OPENED) as braze:
+        nights, answer = braze.nights(), braze.answer
+        nights.run(NOW, "kpis")
+        braze.answer = lambda path, query: (
+            Reply(400, {"message": "temporary"}) if "dau" in path else answer(path, query)
+        )
+        (failure,) = nights.run(NOW + A_DAY, "kpis").failures
+        braze.answer = answer
+        assert nights.run(NOW + A_DAY, "kpis", only=Span(OPENED, OPENED + 2 * A_DAY)).resolved == []
+        (resolved,) = nights.run(NOW + A_DAY, "kpis", only=failure.days).resolved
+        assert resolved.days == failure.days
+
+
 @pytest.mark.parametrize("reply", [DENIED, Reply(400, {"message": "temporary"})])
 def test_a_backfill_that_is_repeated_keeps_the_rows_that_have_what_a_kpi_says_no_more(reply: Reply) -> None:
     with Scripted(kpis(lacking()), opened=OPENED) as braze:

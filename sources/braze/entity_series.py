@@ -11,6 +11,7 @@ from sources.braze.catalog import Entity
 from sources.braze.cursors import Cursors
 from sources.braze.endpoints import Endpoint
 from sources.braze.errors import BrazeError, InvalidKey, PermissionDenied, Stopped, Unreachable
+from sources.braze.failures import ALWAYS
 from sources.braze.flatten import Series
 from sources.braze.joining import Piece, joined
 from sources.braze.parcels import Parcel
@@ -198,8 +199,8 @@ class EntitySeries:
         if not errors:
             record.went_well(spec.resource)
         lacking = self._record_absent(heard) or bool(errors)
-        if not lacking and len(self._parts()) == len(spec.parts):
-            record.mend(spec.resource, entity.id, span, (spec.unit,))
+        if not lacking:
+            record.mend(spec.resource, entity.id, self._replaced(span, heard), (spec.unit,))
         self._deliver(span, heard)
         return None if lacking else {one.part.endpoint: replace(one.series, rows={}) for one in heard}
 
@@ -297,8 +298,11 @@ class EntitySeries:
             return heard[0].series
         pieces = [Piece(one.series, self._blank_until(one.part)) for one in heard]
         series = joined(self._spec.table, self._spec.moment, pieces, self._run.settings.zone)
-        said = [one.part for one in heard]
-        return self._without_history_of([part for part in self._spec.parts if part not in said], series)
+        replaced = self._replaced(ALWAYS, heard)
+        if replaced == ALWAYS:
+            return series
+        kept = Sheet(row for row in series.rows[self._spec.table] if self._day(row) in replaced)
+        return replace(series, rows={self._spec.table: kept})
 
     def _blank_until(self, part: Part) -> date:
         """The last day of which rows may lack `part`: all before the first that ever came, if any did."""
@@ -308,16 +312,14 @@ class EntitySeries:
         # A cursor of earlier versions does not say where the part began: its rows may have it on any day.
         return begun if self._first[part.endpoint] else date.min
 
-    def _without_history_of(self, silent: Sequence[Part], series: Series) -> Series:
-        """`series` without the days of which the warehouse has rows that also hold what `silent` parts said earlier."""
-        names = list(map(self._name, silent))
+    def _replaced(self, span: Span, heard: Sequence[Heard]) -> Span:
+        """The days of `span` without those of which the warehouse has rows that also hold what silent parts said."""
+        said = [one.part for one in heard]
+        silent = [self._name(part) for part in self._spec.parts if part not in said]
         # A state of earlier versions says how far a part is loaded, not which day of it came last.
-        said = (self._cursors.newest_day(name) or self._cursors.get(name) for name in names)
-        complete = max((day for day in said if day), default=None)
-        if complete is None:
-            return series
-        kept = Sheet(row for row in series.rows[self._spec.table] if self._day(row) > complete)
-        return replace(series, rows={self._spec.table: kept})
+        newest = (self._cursors.newest_day(name) or self._cursors.get(name) for name in silent)
+        complete = max((day for day in newest if day), default=None)
+        return Span(max(span.first, complete + ONE_DAY), span.last) if complete else span
 
     def _day(self, row: Row) -> date:
         day: date = row["date"] if "date" in row else local_day(row["hour"], self._run.settings.zone)

@@ -17,7 +17,7 @@ from sources.braze.client import Client
 from sources.braze.cursors import Cursors
 from sources.braze.errors import first_of
 from sources.braze.export_jobs import remove_abandoned
-from sources.braze.failures import Failure, OpenFailures
+from sources.braze.failures import ALWAYS, Failure, OpenFailures
 from sources.braze.model import ALL
 from sources.braze.parcels import Parcel
 from sources.braze.planning import Calendar
@@ -27,7 +27,7 @@ from sources.braze.run import Run
 from sources.braze.settings import Settings
 from sources.braze.users import Delivery, ProfileRequest, Profiles
 from sources.braze.walks import Walk, Walks
-from sources.braze.windows import Span
+from sources.braze.windows import Span, local_day
 
 
 class Extraction:
@@ -162,7 +162,7 @@ class Extraction:
         for walk in walks:
             for resource in walk.resources:
                 if (resource, ALL) not in failing:
-                    record.mend(resource, ALL)
+                    self._mend_whole(resource)
                     if walk.complete:
                         record.open_failures.forget(resource, record.asked[resource])
         self._mend_unwanted()
@@ -170,6 +170,18 @@ class Extraction:
             for name in (ALL, *self.request.names):
                 if (USERS_RESOURCE, name) not in failing:
                     record.mend(USERS_RESOURCE, name)
+
+    def _mend_whole(self, resource: str) -> None:
+        """Close what failed for all of `resource`. Of a backfill that is not what failed for other days than its own.
+
+        Series of the whole workspace go by the same name as the resource, but failed for more than the day of the run.
+        """
+        run = self.run
+        failures = [one for one in run.record.open_failures.all() if (one.resource, one.entity_id) == (resource, ALL)]
+        for failure in failures:
+            day, days = local_day(failure.failed_at, run.settings.zone), run.calendar.only or ALWAYS
+            if failure.days == Span(day, day) or days.first <= failure.start_date <= failure.end_date <= days.last:
+                run.record.mend(resource, ALL, failure.days)
 
     def _mend_unwanted(self) -> None:
         """Close what failed of series by hour and of sends, once no setting asks for them."""

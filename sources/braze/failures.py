@@ -1,6 +1,6 @@
 """What could not be loaded, and when it was loaded after all: the rows of `sync_failures`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from typing import Any
@@ -66,7 +66,7 @@ class OpenFailures:
 
     def __init__(self, failures: Iterable[Failure] = ()) -> None:
         self._failures: dict[tuple[str, str], list[Failure]] = {}
-        self._loaded: dict[tuple[str, str, Unit], list[Span]] = {}
+        self._loaded: dict[tuple[str, str, Unit], list[tuple[Span, Collection[str]]]] = {}
         for failure in failures:
             self._failures.setdefault((failure.resource, failure.entity_id), []).append(failure)
 
@@ -74,11 +74,18 @@ class OpenFailures:
         """The spans of days in which the series of `entity_id` by `unit` failed."""
         return [failure.days for failure in self._failures.get((resource, entity_id), ()) if unit in failure.units]
 
-    def loaded(self, resource: str, entity_id: str, span: Span, units: Iterable[Unit] = tuple(Unit)) -> None:
-        """Note that `span` of `entity_id` has now been loaded by `units`."""
+    def loaded(
+        self,
+        resource: str,
+        entity_id: str,
+        span: Span,
+        units: Iterable[Unit] = tuple(Unit),
+        but: Collection[str] = (),
+    ) -> None:
+        """Note that `span` of `entity_id` has now been loaded by `units`, `but` for what these endpoints would say."""
         if (resource, entity_id) in self._failures:
             for unit in units:
-                self._loaded.setdefault((resource, entity_id, unit), []).append(span)
+                self._loaded.setdefault((resource, entity_id, unit), []).append((span, but))
 
     def forget(self, resource: str, present: set[str]) -> None:
         """Close failures of entities no longer listed; `present` is the complete list of `resource`."""
@@ -101,13 +108,18 @@ class OpenFailures:
     def settle(self, now: datetime) -> tuple[list[Failure], list[Failure]]:
         """(resolved with `resolved_at` = `now`, still open)."""
         resolved, still_open = [], []
-        for name, failures in self._failures.items():
+        for failures in self._failures.values():
             for failure in failures:
-                if all(_covers(self._loaded.get((*name, unit), ()), failure.days) for unit in failure.units):
+                if all(_covers(self._spans(failure, unit), failure.days) for unit in failure.units):
                     resolved.append(replace(failure, resolved_at=now))
                 else:
                     still_open.append(failure)
         return resolved, still_open
+
+    def _spans(self, failure: Failure, unit: Unit) -> list[Span]:
+        """The days that were loaded since `failure` by `unit` of what had failed."""
+        loaded = self._loaded.get((failure.resource, failure.entity_id, unit), ())
+        return [span for span, but in loaded if failure.endpoint not in but]
 
 
 def _covers(spans: Iterable[Span], wanted: Span) -> bool:

@@ -171,8 +171,9 @@ class Record:
         return self._in_a_row[resource] >= FAILURES_IN_A_ROW
 
     def mend(self, resource: str, entity_id: str, span: Span = ALWAYS, units: Iterable[Unit] = tuple(Unit)) -> None:
-        """Note that `span` of an entity that had failed earlier is loaded by `units` now."""
-        self.open_failures.loaded(resource, entity_id, span, units)
+        """Note that `span` of an entity that had failed earlier is loaded by `units` now, `denied` endpoints aside."""
+        denied = [endpoint.path for endpoint in self.denied]
+        self.open_failures.loaded(resource, entity_id, span, units, denied)
 
 
 def endpoint_of(error: BrazeError) -> Endpoint:
