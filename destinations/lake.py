@@ -81,10 +81,11 @@ def remove_torn(pipeline: dlt.Pipeline) -> None:
     assert isinstance(client, FilesystemClient)
     if not (client.is_local_filesystem and client.is_storage_initialized()):
         return
-    dataset = Path(client.dataset_path)
-    for file in dataset.glob(f"{DLT_NAME_PREFIX}*/*.jsonl"):
-        if not _is_json(file):
-            file.unlink()
+    dataset, schema = Path(client.dataset_path), client.schema
+    for table in (schema.version_table_name, schema.state_table_name, schema.loads_table_name):
+        for file in dataset.glob(f"{table}/*.jsonl"):
+            if not _is_json(file):
+                file.unlink()
     for metadata in dataset.glob(f"*/{_LISTS[ICEBERG]}"):
         for file in sorted(metadata.glob("*.metadata.json"), reverse=True):
             if _is_json(file):
