@@ -27,6 +27,8 @@ _LISTS = {DELTA: "_delta_log", ICEBERG: "metadata"}
 """The folder in which a table format lists what counts."""
 
 _LOAD_FILE = re.compile(r".*?__(?P<load>\d+\.\d+)(__[0-9a-f]*)?\.jsonl")
+_ROWS_FILE = re.compile(r"(?P<load>\d+\.\d+)\.")
+_PARQUET_ENDS = b"PAR1"
 
 
 def client_of(pipeline: dlt.Pipeline) -> FilesystemClient:
@@ -72,10 +74,10 @@ def _last(path: str) -> str:
 
 
 def remove_torn(pipeline: dlt.Pipeline) -> None:
-    """Remove notes that a killed run, or a full disk, left empty or cut off: dlt would stumble over them.
+    """Remove files that a killed run, or a full disk, left empty or cut off: dlt or the views would stumble over them.
 
-    Notes are dlt's own tables, and what lists the files of an Iceberg table. In folders they are written in place; a
-    bucket has a file whole or not at all.
+    In folders files are written in place; a bucket has a file whole or not at all. Of notes (dlt's own tables, and what
+    lists the files of an Iceberg table) as of rows none is removed that a completed load needs.
     """
     client = pipeline.destination_client()
     assert isinstance(client, FilesystemClient)
@@ -91,6 +93,11 @@ def remove_torn(pipeline: dlt.Pipeline) -> None:
             if _is_json(file):
                 break  # only the newest is read
             file.unlink()
+    noted = _load_ids(client, schema.loads_table_name)
+    for file in dataset.glob(f"*/*.{PARQUET}"):
+        rows = _ROWS_FILE.match(file.name)
+        if rows and rows["load"] not in noted and not _is_parquet(file):
+            file.unlink()
 
 
 def _is_json(file: Path) -> bool:
@@ -99,6 +106,13 @@ def _is_json(file: Path) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_parquet(file: Path) -> bool:
+    """Whether a file ends as Parquet files do."""
+    with file.open("rb") as rows:
+        rows.seek(max(0, file.stat().st_size - len(_PARQUET_ENDS)))
+        return rows.read() == _PARQUET_ENDS
 
 
 def newest_load(client: FilesystemClient) -> str | None:

@@ -1,4 +1,4 @@
-"""A folder as destination whose notes a killed run or a full disk left empty or cut off: they are written in place."""
+"""A folder as destination, where files are written in place: a killed run or a full disk left them cut off."""
 
 import re
 import shutil
@@ -54,6 +54,16 @@ def test_what_was_begun_of_a_later_state_or_schema_is_left_out(table: str, sandb
     newest = max((workplace / "lake/braze" / table).glob("*__*.jsonl"))
     begun = newest.with_name(re.sub(r"__\d+(?=\.)", "__9999999999", newest.name))
     begun.write_bytes(newest.read_bytes()[:40])
+    assert night(2) == 0
+    assert not begun.exists()
+    assert right(lake(workplace / "lake"), sandbox)
+
+
+def test_what_was_begun_of_rows_is_left_out(sandbox: Sandbox, workplace: Path) -> None:
+    assert night(1) == 0
+    (rows,) = (workplace / "lake/braze/kpi_daily").glob("*.parquet")
+    begun = rows.with_name(re.sub(r"^\d+", "9999999999", rows.name))
+    begun.write_bytes(rows.read_bytes()[:1000])
     assert night(2) == 0
     assert not begun.exists()
     assert right(lake(workplace / "lake"), sandbox)
