@@ -21,6 +21,7 @@ from sources.braze.settings import parse_zone
 from sources.braze.tables import TABLES
 from sources.braze.windows import ONE_DAY
 
+MOST_PROBLEMS = 20
 RUNS = 10
 _LAST_RUNS = f"""
     SELECT run_id, command, status, started_at, finished_at, requests, retries, rate_limited, "rows", failures
@@ -235,8 +236,21 @@ def _print(status: Standing, zone: tzinfo) -> None:
     if not status.failures:
         console.print("Open failures: none.")
         return
-    failures = Table("resource", "entity", "days", "message", title=f"Open failures: {len(status.failures):,}")
-    for failure in status.failures[:20]:
-        days = f"{failure['start_date']} to {failure['end_date']}"
-        failures.add_row(failure["resource"], failure["entity_id"], days, failure["message"])
+    problems = _problems(status.failures)
+    failures = Table("resource", "entity", "days", "message", title=f"Open failures: {len(problems):,}")
+    for (resource, entity, message), (first, last) in list(problems.items())[:MOST_PROBLEMS]:
+        failures.add_row(resource, entity, f"{first} to {last}", message)
     console.print(failures)
+    if len(problems) > MOST_PROBLEMS:
+        console.print(f"… and {len(problems) - MOST_PROBLEMS:,} more in sync_failures.")
+
+
+def _problems(failures: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str], tuple[Any, Any]]:
+    """(resource, entity, message) → the first and the last day of all its failures: what fails every night is one."""
+    problems: dict[tuple[str, str, str], tuple[Any, Any]] = {}
+    for failure in failures:
+        problem = failure["resource"], failure["entity_id"], failure["message"]
+        first, last = failure["start_date"], failure["end_date"]
+        known_first, known_last = problems.get(problem, (first, last))
+        problems[problem] = min(first, known_first), max(last, known_last)
+    return problems

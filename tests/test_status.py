@@ -1,6 +1,7 @@
 """What a monitor asks: how the last runs went, how old everything is, who lacks days, what failed."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -78,6 +79,20 @@ def test_who_lacks_days_and_what_failed(sandbox: Sandbox) -> None:
         ("campaign_series", failing, 500)
     ]
     assert [row["status"] for row in found.runs] == ["partial", "ok"]
+
+
+def test_what_fails_every_night_is_one_open_failure(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    sandbox.set(denied=["kpi.uninstalls.data_series"])
+    nights = [TODAY + timedelta(days=number) for number in range(3)]
+    assert [night(sandbox, day, "kpis") for day in nights] == [3, 3, 3]
+    found = status(at(nights[-1])).failures
+    assert [(row["start_date"], row["end_date"]) for row in found] == [(day, day) for day in reversed(nights)]
+    capsys.readouterr()
+    assert run_status("duckdb", "braze", "text", None, at(nights[-1])) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"Open failures: 1\s", shown)
+    assert shown.count("kpi.uninstalls.data_series") == 1
+    assert f"{nights[0]} to {nights[-1]}" in shown
 
 
 def test_where_no_table_has_days_no_empty_grid_is_shown(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
