@@ -14,8 +14,8 @@ from pipelines.cli import cli
 from pipelines.demo import QUERIES, demo_settings
 from sources.braze.settings import configured
 from sources.braze_sandbox import Workspace
+from tests.repository import REPOSITORY
 
-REPOSITORY = Path(__file__).parent.parent
 OF_ANOTHER_WORKSPACE = {
     "endpoint": "US-01",
     "export_bucket": "gs://theirs",

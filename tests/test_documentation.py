@@ -19,8 +19,8 @@ from sources.braze.endpoints import EVENTS_LIST
 from sources.braze.tables import RESOURCES, TABLES
 from sources.braze_sandbox import Sandbox, WorkspaceOptions
 from tests.nights import SMALL, Nights
+from tests.repository import REPOSITORY
 
-REPOSITORY = Path(__file__).parent.parent
 DOCS = REPOSITORY / "docs"
 WRITTEN = sorted(DOCS.rglob("*.md"))
 

@@ -28,10 +28,10 @@ from sources.braze.user_query import UserQuery
 from sources.braze_sandbox import Sandbox, WorkspaceOptions
 from tests.loopback import Loopback, Reply
 from tests.profile_tables import EVERY_FIELD, Expected, figures, rounded
+from tests.repository import REPOSITORY
 from tests.warehouses import Warehouse
 from tests.workspaces import files_with, rows_of, tables_with, without_key
 
-REPOSITORY = Path(__file__).parent.parent
 TINY = {"campaigns": 3, "canvases": 2, "segments": 3, "cards": 0, "events": 1, "products": 1, "apps": 1, "days": 3}
 PROFILES = 2300
 KEY = "8a1f5c52-0c1d-4b6e-9d2b-5a2f6b7c8d90"

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from tests.commands import process, waited_for
+from tests.repository import REPOSITORY
 from tests.warehouses import Warehouse
 
-REPOSITORY = Path(__file__).parent.parent
 COMPOSE = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()

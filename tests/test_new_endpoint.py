@@ -10,8 +10,8 @@ from pathlib import Path
 import duckdb
 
 from sources.braze_sandbox import Sandbox, WorkspaceOptions
+from tests.repository import REPOSITORY
 
-REPOSITORY = Path(__file__).parent.parent
 PAGE = REPOSITORY / "docs" / "howto" / "add-an-endpoint.md"
 ATTRIBUTES = 70
 """More than a page of the list."""

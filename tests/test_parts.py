@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from sources.braze import endpoints
 from sources.braze.catalog import entity_named
+from sources.braze.cursors import Cursors
 from sources.braze.errors import BadAnswer
 from sources.braze.model import ALL
 from sources.braze.rereading import Reread, Rereading
@@ -291,8 +293,11 @@ def test_a_backfill_closes_no_failure_of_other_days() -> None:
         assert resolved.days == failure.days
 
 
+@pytest.mark.parametrize("later", [timedelta(0), A_DAY], ids=["same day", "next day"])
 @pytest.mark.parametrize("reply", [DENIED, Reply(400, {"message": "temporary"})])
-def test_a_backfill_that_is_repeated_keeps_the_rows_that_have_what_a_kpi_says_no_more(reply: Reply) -> None:
+def test_a_backfill_that_is_repeated_keeps_the_rows_that_have_what_a_kpi_says_no_more(
+    reply: Reply, later: timedelta
+) -> None:
     with Scripted(kpis(lacking()), opened=OPENED) as braze:
         nights = braze.nights()
         nights.run(NOW, "kpis")
@@ -305,8 +310,35 @@ def test_a_backfill_that_is_repeated_keeps_the_rows_that_have_what_a_kpi_says_no
         braze.answer = but_one_window
         assert nights.run(NOW, "kpis", only=wanted).failures
         braze.answer = lambda path, query: reply if "dau" in path else answer(path, query)
-        assert nights.run(NOW, "kpis", only=wanted).failures
+        assert nights.run(NOW + later, "kpis", only=wanted).failures
         assert days_with(nights, "dau") == whole
+
+
+def test_days_of_which_a_kpi_fails_have_the_others_though_newer_ones_came_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What came earlier in the same run says nothing of rows in the warehouse."""
+    opened, middle = TODAY - 250 * A_DAY, TODAY - 150 * A_DAY
+    answer, gone, newer_came = kpis(lacking()), Reply(400, {"message": "temporary"}), threading.Event()
+    came = Cursors.came
+
+    def noted(cursors: Cursors, entity: str, days: Span) -> None:
+        came(cursors, entity, days)
+        if TODAY - A_DAY in days:
+            newer_came.set()
+
+    def middle_last(path: str, query: Query) -> Any:
+        if middle not in days_asked(query):
+            return answer(path, query)
+        assert newer_came.wait(30)
+        return gone if "dau" in path else answer(path, query)
+
+    monkeypatch.setattr(Cursors, "came", noted)
+    with Scripted(middle_last, opened=opened) as braze:
+        nights = braze.nights()
+        assert nights.run(NOW, "kpis").failures
+        assert days_with(nights, "mau") == every_day(opened)
+        assert middle not in days_with(nights, "dau")
 
 
 def test_purchases_of_which_revenue_began_before_quantity() -> None:

@@ -28,6 +28,7 @@ from sources.braze.windows import Span
 from sources.braze_sandbox import Sandbox
 from tests import postgres
 from tests.nights import Nights
+from tests.repository import REPOSITORY
 from tests.warehouses import Warehouse
 from tests.workspaces import (
     API_KEY,
@@ -52,8 +53,6 @@ from tests.workspaces import (
     without_load,
     workspace,
 )
-
-REPOSITORY = Path(__file__).parent.parent
 
 
 @dataclass(frozen=True)

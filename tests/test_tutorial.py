@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
-REPOSITORY = Path(__file__).parent.parent
+from tests.repository import REPOSITORY
+
 PAGE = REPOSITORY / "docs" / "tutorial.md"
 BLOCK = re.compile(r"^```console(?P<title> title=[^\n]*)?\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 PORT = "8000"

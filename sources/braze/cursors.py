@@ -96,6 +96,13 @@ class Cursors:
         self.first[key] = min(days.first, self.first.get(key, days.first))
         self.newest[key] = max(days.last, self.newest.get(key, days.last))
 
+    def remember(self, earlier: "Cursors") -> None:
+        """Take over between which days figures ever came back, by what others have seen."""
+        for key, day in earlier.first.items():
+            self.first[key] = min(day, self.first.get(key, day))
+        for key, day in earlier.newest.items():
+            self.newest[key] = max(day, self.newest.get(key, day))
+
     def outdated(self) -> "Cursors":
         """What is left of these cursors once days are those of another time zone."""
         return Cursors(since=dict(self.since))

@@ -54,6 +54,8 @@ class EntitySeries:
         self._cursors = run.cursors.setdefault(spec.resource, Cursors())
         self._first = {part.endpoint: self._cursors.first_day(self._name(part)) for part in spec.parts}
         self._begun = {part.endpoint: self._begun_by(part) for part in spec.parts}
+        # As earlier runs left it: what this one brings of other days says nothing of rows in the warehouse.
+        self._newest = {part.endpoint: self._newest_of(part) for part in spec.parts}
 
     async def ask(self) -> None:
         """Ask for every day that is due, post the rows, and record what fails."""
@@ -173,6 +175,12 @@ class EntitySeries:
             return first - ONE_DAY
         cursor = self._cursors.get(self._name(part))
         return cursor if cursor and cursor >= self._run.calendar.floor(self._entity) else None
+
+    def _newest_of(self, part: Part) -> date | None:
+        """The last closed day of which the warehouse may have `part`, or None."""
+        name = self._name(part)
+        # A state of earlier versions says how far a part is loaded, not which day of it came last.
+        return self._cursors.newest_day(name) or self._cursors.get(name)
 
     async def _request(self, span: Span, due: Due) -> Answers | None:
         """Ask for `span`, which is among what is `due`, and post what comes back; None if that is not all."""
@@ -315,9 +323,7 @@ class EntitySeries:
     def _replaced(self, span: Span, heard: Sequence[Heard]) -> Span:
         """The days of `span` without those of which the warehouse has rows that also hold what silent parts said."""
         said = [one.part for one in heard]
-        silent = [self._name(part) for part in self._spec.parts if part not in said]
-        # A state of earlier versions says how far a part is loaded, not which day of it came last.
-        newest = (self._cursors.newest_day(name) or self._cursors.get(name) for name in silent)
+        newest = (self._newest[part.endpoint] for part in self._spec.parts if part not in said)
         complete = max((day for day in newest if day), default=None)
         return Span(max(span.first, complete + ONE_DAY), span.last) if complete else span
 

@@ -31,12 +31,14 @@ def _cursors(extraction: Extraction, kept: Mapping[str, Any]) -> Cursors:
     if _is_of_another_zone(extraction, kept):
         return Cursors() if extraction.run.calendar.only else _unpacked(kept, CURSORS).outdated()
     today, name = extraction.run.calendar.today.isoformat(), section(extraction)
-    return _unpacked(kept, name) if kept.get(name, {}).get(_ENDED, today) == today else Cursors()
+    goes_on = kept.get(name, {}).get(_ENDED, today) == today
+    cursors = _unpacked(kept, name) if goes_on else Cursors()
+    cursors.remember(_unpacked(kept, CURSORS))
+    return cursors
 
 
 def _unpacked(kept: Mapping[str, Any], name: str) -> Cursors:
-    days = {name: kept.get(CURSORS, {}).get(name, {}) for name in ("first", "newest")}
-    return Cursors.from_state({"usually_since": kept.get(SINCE), **days, **kept.get(name, {})})
+    return Cursors.from_state({"usually_since": kept.get(SINCE), **kept.get(name, {})})
 
 
 def _is_of_another_zone(extraction: Extraction, kept: Mapping[str, Any]) -> bool:

@@ -102,6 +102,7 @@ def _start(extraction: Extraction, chunk: Chunk) -> None:
 def _leave_nothing_behind(pipeline: SupportsPipeline) -> None:
     """Let no profile stay in the working folder and staging dataset of `pipeline`, unless settings keep them there."""
     private_folder(Path(pipeline.working_dir))  # load packages are on their way there
+    # The commands bring these as defaults of their own; in a script there is nobody else to set them.
     for setting in ("load.delete_completed_jobs", "load.truncate_staging_dataset"):
         if dlt.config.get(setting) is None:
             dlt.config[f"{pipeline.pipeline_name}.{setting}"] = True
