@@ -115,8 +115,10 @@ def make_pipeline(
 
 
 @contextmanager
-def opened(job: Job) -> Iterator[dlt.Pipeline]:
+def opened(job: Job, settings: Settings) -> Iterator[dlt.Pipeline]:
     """The job's pipeline, locked, its warehouse checked, its state taken from the warehouse, earlier loads completed.
+
+    What was left pending under other rules for personal data is dropped and asked for again.
 
     Raises `DestinationError` (nothing written) for a warehouse that cannot be used, `RunFailed` if another run is
     under way.
@@ -128,7 +130,7 @@ def opened(job: Job) -> Iterator[dlt.Pipeline]:
         if notice := append_notice(pipeline):
             logger.warning(notice)
         with lock(pipeline.destination, job.dataset):
-            adopt(pipeline, fingerprint(pipeline.destination, job.dataset))
+            adopt(pipeline, f"{fingerprint(pipeline.destination, job.dataset)} {settings.pii.fingerprint}")
             with loading():
                 complete(pipeline)
             yield pipeline

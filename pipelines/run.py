@@ -51,7 +51,7 @@ def _run(job: Job, plan: bool, outcome: Outcome) -> ExitCode:
     _check_days(job, settings)
     if USERS_RESOURCE in names and settings.export_bucket:
         open_bucket(settings.export_bucket)  # a bucket that cannot be opened ends the run before it has begun
-    with opened(job) as pipeline:
+    with opened(job, settings) as pipeline:
         request = job.profiles(settings, exports_folder(pipeline))
         extraction = Extraction(settings, job.client(settings), job.now, job.only, dry=plan, request=request)
         outcome.traffic, outcome.failures = extraction.run.client.traffic, extraction.failures
