@@ -60,6 +60,15 @@ def adopt(pipeline: dlt.Pipeline, fingerprint: str) -> None:
     _set_mark(pipeline, _Mark(fingerprint, newest, settled=False))
 
 
+def discard_pending(pipeline: dlt.Pipeline) -> None:
+    """Drop what an earlier run left pending, after `adopt`: as there, it will be asked for again."""
+    mark = _mark(pipeline)
+    if mark and pipeline.has_pending_data:
+        pipeline.drop()
+        pipeline.sync_destination()
+        _set_mark(pipeline, mark)
+
+
 def settle(pipeline: dlt.Pipeline) -> None:
     """Note that a run has ended well: its working directory is as the warehouse is, and the next run may rely on it.
 
