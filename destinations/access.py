@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import duckdb
 from dlt.common.exceptions import MissingDependencyException
@@ -37,6 +38,8 @@ _UNPROVEN = ("athena",)
 """Dialects in which a table needs a place of its own, so that none is made to prove that it can be."""
 _TABLE_KINDS = {"clickhouse": " ENGINE = Memory"}
 """What a dialect wants to know of a table beside its columns."""
+_UNREADABLE = "'*?[]"
+"""What the path of no dataset of files can have in it: DuckDB takes it for a pattern, dlt does not quote it."""
 _EXTRAS = {
     "deltalake": "delta",
     "pyiceberg": "iceberg",
@@ -157,6 +160,7 @@ def _check_other(destination: AnyDestination, dataset: str, write: bool = True) 
             initialized = client.is_storage_initialized()
             if is_lake(destination):
                 table_format = client.capabilities.preferred_table_format
+                _check_path(location(destination, dataset), table_format, destination)
                 _import_table_format(table_format)
                 if write:
                     _prove_file(client, initialized)
@@ -199,6 +203,18 @@ def _import_table_format(table_format: str | None) -> None:
         import dlt.common.libs.deltalake
     elif table_format == ICEBERG:
         import dlt.common.libs.pyiceberg  # noqa: F401
+
+
+def _check_path(place: str, table_format: str | None, destination: AnyDestination) -> None:
+    """Files at such places could be written, but not read again: table formats take a path for a part of a URL."""
+    path = place.partition("://")[2] or place
+    unreadable = _UNREADABLE + ("%" if table_format == DELTA else "")
+    wrong = {sign for sign in path if sign in unreadable or (table_format == ICEBERG and quote(sign, "/") != sign)}
+    if wrong:
+        raise DestinationError(
+            f"The path {place} has signs in it that {table_format or PARQUET} tables cannot have in theirs"
+            f" ({' '.join(map(repr, sorted(wrong)))}): name another one in {place_setting(destination)}."
+        )
 
 
 def _prove_file(client: Any, initialized: bool) -> None:

@@ -8,6 +8,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import dlt
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
@@ -202,7 +203,7 @@ class CurrentRows(FilesystemSqlClient):
         client = self.remote_client
         table_format = client.prepare_load_table(name).get("table_format")
         if table_format == DELTA:
-            return list(client.load_open_table(DELTA, name).file_uris())
+            return list(map(unquote, client.load_open_table(DELTA, name).file_uris()))
         if table_format == ICEBERG:
             return _iceberg_files(client, name)
         return [

@@ -42,6 +42,13 @@ class MergingPostgres(MergingDestination, postgres):
         capabilities.loader_file_format_selector = lambda preferred, supported, **_: (preferred, supported)
         return capabilities
 
+    def configuration(self, initial_config: Any, accept_partial: bool = False) -> Any:
+        """Resolve the settings; texts go as UTF-8, whatever server, role or environment say of clients."""
+        resolved = super().configuration(initial_config, accept_partial)
+        if resolved.credentials:
+            resolved.credentials.client_encoding = "UTF8"
+        return resolved
+
     @property
     def destination_type(self) -> str:
         """Return the type by which dlt's state and settings know it."""
@@ -114,10 +121,14 @@ def _copy(client: Psycopg2SqlClient, table: str, rows: DuckDBPyRelation) -> None
     """Copy rows into a table that has their columns; while a batch is sent, the next one is made."""
     columns = ", ".join(map(client.escape_column_name, rows.columns))
     statement = f"COPY {table} ({columns}) FROM STDIN (FORMAT csv)"
-    batches = rows.to_arrow_reader(BATCH_ROWS)
-    schema = pa.schema(_without_zone(field) for field in batches.schema)
     client.execute_sql("SET LOCAL TIME ZONE 'UTC'")
-    with client.native_connection.cursor() as cursor, ThreadPoolExecutor(1, thread_name_prefix="copy") as ahead:
+    with (
+        # Closed: one that the traceback of an error keeps has the next job wait for its DuckDB for ever.
+        rows.to_arrow_reader(BATCH_ROWS) as batches,
+        client.native_connection.cursor() as cursor,
+        ThreadPoolExecutor(1, thread_name_prefix="copy") as ahead,
+    ):
+        schema = pa.schema(_without_zone(field) for field in batches.schema)
         made = ahead.submit(_next_lines, batches, schema)
         while lines := made.result():
             made = ahead.submit(_next_lines, batches, schema)

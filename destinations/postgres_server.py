@@ -46,6 +46,12 @@ def check(credentials: PostgresCredentials, dataset: str, setting: str, probe: s
     schema = quoted(dataset)
     try:
         with connection.cursor() as cursor:
+            encoding = connection.get_parameter_status("server_encoding")
+            if encoding != "UTF8":
+                raise DestinationUnavailable(
+                    f"{address(credentials)} keeps text as {encoding}, which cannot hold all that Braze sends: name a"
+                    " database that was made with ENCODING 'UTF8'."
+                )
             cursor.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (dataset,))
             if cursor.fetchone() is None:
                 cursor.execute(f"CREATE SCHEMA {schema}")

@@ -67,10 +67,10 @@ def server(binaries: Path | None = None) -> Iterator[str]:
 
 
 @contextmanager
-def database(server_url: str) -> Iterator[str]:
-    """A fresh, empty database of that server, as a URL; dropped afterwards."""
+def database(server_url: str, options: str = "") -> Iterator[str]:
+    """A fresh, empty database of that server, made with `options`, as a URL; dropped afterwards."""
     name = f"test_{secrets.token_hex(6)}"
-    _execute(server_url, f'CREATE DATABASE "{name}"')
+    _execute(server_url, f'CREATE DATABASE "{name}" {options}')
     try:
         yield urlsplit(server_url)._replace(path=f"/{name}").geturl()
     finally:

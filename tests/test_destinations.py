@@ -30,7 +30,7 @@ from sources.braze.arrow import to_arrow
 from sources.braze.hints import with_table
 from sources.braze.rows import Sheet
 from sources.braze.tables import TABLES
-from tests.postgres import PASSWORD
+from tests.postgres import PASSWORD, database
 
 DUCKDB = "DESTINATION__DUCKDB__CREDENTIALS"
 POSTGRES = "DESTINATION__POSTGRES__CREDENTIALS"
@@ -258,6 +258,14 @@ def test_postgres_that_cannot_be_reached_is_described(workplace, monkeypatch, po
     assert POSTGRES in sentence
     assert "hunter2" not in sentence
     assert PASSWORD not in sentence
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_cannot_keep_every_text_is_refused(workplace, monkeypatch, postgres_server, encoding):
+    made = f"ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    with database(postgres_server, made) as url:
+        monkeypatch.setenv(POSTGRES, url)
+        assert f"keeps text as {encoding}" in refusal("postgres")
 
 
 def test_a_user_who_may_not_create_is_told_what_to_grant(workplace, monkeypatch, postgres_url):

@@ -1,5 +1,7 @@
 """Entities at rest are not asked every night, and never while their numbers move."""
 
+import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -257,6 +259,44 @@ def test_where_details_do_not_speak_of_sending_nothing_is_left_out(kind: str) ->
         nights = braze.nights()
         nights.run(NIGHT, RESOURCES[kind])
         assert workspace.active_days(nights) == set(Span(workspace.active_since, NIGHT.date()).days())
+
+
+@KINDS
+def test_where_details_do_not_speak_of_sending_what_stands_still_rests(kind: str) -> None:
+    workspace = Unsent(kind)
+    for name in ACTIVITY[kind]:
+        del workspace.details[name]
+    with Scripted(workspace.answer, opened=OPENED) as braze:
+        nights = braze.nights()
+        nights.run(NIGHT, RESOURCES[kind])
+        asked: Counter[str] = Counter()
+        for ahead in range(1, 8):
+            asked += workspace.series_requests(nights.run(NIGHT + ahead * ONE_DAY, RESOURCES[kind]))
+        assert set(asked) == {f"e{n}" for n in range(7)}
+        assert max(asked.values()) <= (1 if kind == "campaign" else 4)
+        workspace.active_since = NIGHT.date() + 10 * ONE_DAY
+        for ahead in range(8, 18):
+            nights.run(NIGHT + ahead * ONE_DAY, RESOURCES[kind])
+        assert workspace.active_days(nights) == set(Span(workspace.active_since, NIGHT.date() + 17 * ONE_DAY).days())
+        assert all(map(without_gaps, workspace.days(nights)))
+
+
+@KINDS
+def test_figures_that_are_texts_keep_an_entity_awake(kind: str) -> None:
+    workspace = Unsent(kind)
+    workspace.send(NIGHT.date() - 60 * ONE_DAY)
+    workspace.details["last_sent" if kind == "campaign" else "last_entry"] = workspace.details["created_at"]
+
+    def answer(path: str, query: Query) -> Any:
+        said = workspace.answer(path, query)
+        return json.loads(re.sub(r'("(?:conversions|entries)": )(\d+)', r'\1"\2"', json.dumps(said)))
+
+    with Scripted(answer, opened=OPENED) as braze:
+        nights = braze.nights()
+        nights.run(NIGHT, RESOURCES[kind])
+        assert set(workspace.series_requests(nights.run(NIGHT + ONE_DAY, RESOURCES[kind]))) == {
+            f"e{n}" for n in range(7)
+        }
 
 
 @KINDS

@@ -281,6 +281,7 @@ def test_hours_are_instants_and_belong_to_the_workspaces_day() -> None:
         ("2026-03-01T10:00:00+02:00", datetime(2026, 3, 1, 8, tzinfo=UTC)),
         ("2026-03-01 10:00:00.000 UTC", datetime(2026, 3, 1, 10, tzinfo=UTC)),
         ("2026-03-01 10:00:00 +0000", datetime(2026, 3, 1, 10, tzinfo=UTC)),
+        ("2026-03-01T10:00:00-5:00", datetime(2026, 3, 1, 15, tzinfo=UTC)),
         ("2026-03-01T10:00:00", datetime(2026, 3, 1, 9, tzinfo=UTC)),
     ],
 )

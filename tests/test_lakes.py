@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -208,6 +208,40 @@ def test_two_nights_in_a_bucket(
     shown(place)
     assert read_history(Job("sync", destination=place.name)).loaded
     assert bucket.looks() - looks < 5, "files are listed, not asked for one by one"
+
+
+@pytest.mark.parametrize("table_format", ["parquet", "delta"])
+def test_a_folder_may_have_nearly_any_name(
+    at: Callable[..., Lake], workplace: Path, monkeypatch: pytest.MonkeyPatch, table_format: str
+) -> None:
+    place = at(workplace / "our lake #1/küche", table_format)
+    with workspace() as sandbox:
+        configure(monkeypatch, sandbox, start_date=RECENTLY)
+        assert sync(place.name, "kpis") == 0
+        assert shown(place)["runs"] == [["sync", "ok"]]
+        assert_right(copied(place, workplace / "copy.duckdb"), sandbox)
+        assert run_verify(Job("verify", "kpis", place.name, now=LATER), None, "json") == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "table_format"),
+    [
+        *product(["it's", "a[1]", "a*", "why?"], ["parquet", "delta", "iceberg"]),
+        ("100%20", "delta"),
+        *product(["our lake", "küche", "a#b", "a+b", "100%"], ["iceberg"]),
+    ],
+)
+def test_a_path_that_could_not_be_read_again_is_refused(
+    at: Callable[..., Lake], workplace: Path, monkeypatch: pytest.MonkeyPatch, name: str, table_format: str
+) -> None:
+    at(workplace / name, table_format)
+    with workspace() as sandbox:
+        configure(monkeypatch, sandbox)
+        result = CliRunner().invoke(cli, ["sync", "--select", "kpis", "--destination", "filesystem"])
+        assert result.exit_code == 2, result.output
+        assert f"name another one in {URL}" in result.output
+        assert sandbox.log.requests == []
+    assert not (workplace / name).exists()
 
 
 @pytest.mark.parametrize(("held", "other"), [("parquet", "delta"), ("delta", "parquet"), ("iceberg", "parquet")])

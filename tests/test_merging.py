@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from datetime import UTC, date, datetime
-from pathlib import Path
+from urllib.parse import urlsplit
 
 import dlt
 import pyarrow as pa
@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from destinations.factory import destination
 from destinations.settings import apply_loader_defaults
+from tests.repository import REPOSITORY
+from tests.warehouses import Warehouse
 
 SCHEMA = pa.schema(
     [
@@ -102,6 +104,18 @@ def test_any_text_arrives_as_it_is(warehouse, workplace):
     assert stored(warehouse) == sorted((text, 1, text) for text in AWKWARD)
 
 
+def test_texts_arrive_as_they_are_whatever_encoding_clients_are_told(workplace, postgres_url, monkeypatch):
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres_url)
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    warehouse, text = Warehouse("postgres", postgres_url), "Größe – 20 €"
+    database = urlsplit(postgres_url).path[1:]
+    warehouse.execute(f"ALTER DATABASE \"{database}\" SET client_encoding = 'WIN1252'")
+    load(workplace, destination("postgres"), [table(("a", 1, text, None))], [table(("b", 1, text, None))])
+    assert warehouse.query("SELECT DISTINCT encode(convert_to(value, 'UTF8'), 'hex') FROM d.children") == [
+        (text.encode().hex(),)
+    ]
+
+
 def test_every_type_arrives_as_it_is(warehouse, workplace):
     if warehouse.name == "postgres":
         database = warehouse.query("SELECT current_database()")[0][0]
@@ -163,13 +177,43 @@ load(Path(sys.argv[2]), destination(sys.argv[1]), [table(("a", 1, "y", None), ("
 
 def test_a_load_killed_before_its_merge_is_committed_is_completed_from_its_files(warehouse, workplace):
     pipeline = load(workplace, destination(warehouse.name), [table(("a", 1, "x", None))])
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, "-c", KILLED_BEFORE_THE_COMMIT, warehouse.name, str(workplace)]
     killed = subprocess.run(command, check=False, env=environment)
     assert killed.returncode == -signal.SIGKILL
     assert stored(warehouse) == [("a", 1, "x")]
     pipeline.load()
     assert stored(warehouse) == [("a", 1, "y"), ("b", 1, "z")]
+
+
+MANY_ROWS = """
+import sys
+from pathlib import Path
+from destinations.factory import destination
+from tests.test_merging import load, table
+
+load(Path(sys.argv[1]), destination("postgres"), [table(*(("a", number, "y", None) for number in range(30_000)))])
+"""
+LOSE_THE_FIRST_CONNECTION = """
+CREATE SEQUENCE d.attempts;
+CREATE FUNCTION d.lose() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF nextval('d.attempts') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER lose AFTER INSERT ON d.children EXECUTE FUNCTION d.lose();
+"""
+
+
+def test_a_connection_that_is_lost_while_rows_are_copied_is_made_again(workplace, postgres_url, monkeypatch):
+    """In a process of its own: a load that waits for ever cannot be stopped otherwise."""
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres_url)
+    load(workplace, destination("postgres"), [table(("a", 1, "x", None))])
+    warehouse = Warehouse("postgres", postgres_url)
+    warehouse.execute(LOSE_THE_FIRST_CONNECTION)
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    subprocess.run([sys.executable, "-c", MANY_ROWS, str(workplace)], check=True, env=environment, timeout=60)
+    assert warehouse.query("SELECT count(*), min(value) FROM d.children") == [(30_000, "y")]
+    assert warehouse.query("SELECT last_value > 1 FROM d.attempts") == [(True,)]
 
 
 def test_tables_that_dlt_nests_itself_are_merged_as_ever(warehouse, workplace):

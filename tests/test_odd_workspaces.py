@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+import requests
 
 from sources.braze.windows import Span
 from sources.braze_sandbox import Sandbox, WorkspaceOptions
@@ -25,6 +26,20 @@ def paths(requests: list[Asked]) -> Counter[str]:
 
 def figures(query: Query, **counters: int) -> dict[str, Any]:
     return {"data": [{"time": day.isoformat(), **counters} for day in days_asked(query)]}
+
+
+def relayed(sandbox: Sandbox, path: str, query: Query) -> Any:
+    """What the sandbox answers."""
+    headers = {"Authorization": "Bearer key"}
+    return requests.get(f"{sandbox.url}/{path}", dict(query), headers=headers, timeout=10).json()
+
+
+def unstamped(nights: Nights) -> dict[str, list[str]]:
+    """The rows of every table, without the time at which they came."""
+    return {
+        name: sorted(str(sorted({**row, "synced_at": None}.items())) for row in rows)
+        for name, rows in nights.tables.items()
+    }
 
 
 # Permissions
@@ -69,6 +84,25 @@ def test_details_and_events_that_are_denied_later_stay_as_they_were() -> None:
 
 
 DETAILS = frozenset({"campaigns.details", "canvas.details", "segments.details"})
+
+
+@pytest.mark.parametrize("path", ["campaigns/details", "canvas/details", "segments/details", "feed/details"])
+def test_details_that_are_an_apology_are_a_failure_and_change_nothing(path: str) -> None:
+    """Answered 200, with a message and nothing else."""
+    with Sandbox(WorkspaceOptions(**SMALL)) as sandbox:
+
+        def answer(asked: str, query: Query) -> Any:
+            return {"message": "We could not process your request"} if asked == path else relayed(sandbox, asked, query)
+
+        nights, select = Nights(sandbox), "campaigns,canvases,segments,cards"
+        nights.night(select=select)
+        before = unstamped(nights)
+        with Scripted(answer, date(2026, 1, 1)) as braze:
+            night = nights.run(sandbox.workspace.now(), select, endpoint=braze.url)
+        assert {failure.endpoint for failure in night.failures} == {path}
+        assert unstamped(nights) == before
+
+
 SERIES_OF = {
     "/campaigns/data_series": ("campaign_daily", "campaign_id", 99),
     "/canvas/data_series": ("canvas_daily", "canvas_id", 13),
@@ -423,3 +457,20 @@ def test_a_placeholder_for_no_date_is_no_beginning(zone: str, placeholder: str) 
         assert [row["id"] for row in nights.rows("campaigns")] == ["7"]
         assert min(nights.days("campaign_daily")) == date(2026, 8, 1)
         assert len(night.asked("/campaigns/data_series")) == 1
+
+
+@pytest.mark.parametrize("written", ["2026-08-01T12:00:00-5:00", "some day", 1785500000, {"at": "noon"}])
+def test_a_time_that_cannot_be_read_costs_no_entity_its_figures(written: Any) -> None:
+    def answer(path: str, query: Query) -> Any:
+        if path == "campaigns/list":
+            return page("campaigns", [{"id": "c1", "name": "n", "tags": []}], query)
+        if path == "campaigns/details":
+            return {"name": "n", "created_at": written, "updated_at": written, "first_sent": "2026-08-03T12:00:00Z"}
+        return figures(query, conversions=1)
+
+    with Scripted(answer, opened=date(2026, 1, 1)) as braze:
+        nights = braze.nights(start_date=None)
+        night = nights.run(NOW, "campaigns,campaign_series")
+        assert night.failures == []
+        assert [row["id"] for row in nights.rows("campaigns")] == ["c1"]
+        assert min(nights.days("campaign_daily")) == date(2026, 8, 3)

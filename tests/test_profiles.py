@@ -4,6 +4,7 @@ import gzip
 import json
 import zipfile
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -508,3 +509,19 @@ def test_groups_of_one_export_do_not_depend_on_each_other(tmp_path, monkeypatch)
     assert [[row.get(f"field_{place}") for place in range(3)] for row in tables["users"]] == [
         ["0", None, None], [None, "1", None], [None, None, "2"],
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("2026-03-01T10:00:00.000Z", datetime(2026, 3, 1, 10, tzinfo=UTC)),
+        ("2026-03-01 10:00:00 +0000", datetime(2026, 3, 1, 10, tzinfo=UTC)),
+        ("2026-03-01 10:00:00+0530", datetime(2026, 3, 1, 4, 30, tzinfo=UTC)),
+        ("2026-03-01 10:00:00 -5:00", datetime(2026, 3, 1, 15, tzinfo=UTC)),
+        ("2026-03-01T10:00:00-5:00", datetime(2026, 3, 1, 15, tzinfo=UTC)),
+        ("epoch", None),
+    ],
+)
+def test_timestamps_are_read_with_any_offset(tmp_path: Path, written: str, meant: datetime | None) -> None:
+    tables, _ = shred(tmp_path, write(tmp_path / "a.json", {"braze_id": "b1", "created_at": written}))
+    assert [row["created_at"] for row in tables["users"]] == [meant]

@@ -28,8 +28,8 @@ class Entity:
     `id` names it in cursors and failures, as words, in quotes those with a blank; `parameters` name it in requests,
     `key` in rows. `begins` is the day of its first own activity (None: not known), `last_active` that of the latest,
     `edited` when it was last changed. `never_active` says that Braze knows of no activity: then `begins` is when it was
-    made. `withheld` are those whose details the key may not read any more. `asked_from` is the day to ask from, where
-    that is another one.
+    made. The details of a `silent` one do not speak of activity; `withheld` are those whose details the key may not
+    read any more. `asked_from` is the day to ask from, where that is another one.
     """
 
     id: str
@@ -39,6 +39,7 @@ class Entity:
     last_active: date | None = None
     edited: datetime | None = None
     never_active: bool = False
+    silent: bool = False
     withheld: bool = False
     asked_from: date | None = None
 
@@ -87,21 +88,33 @@ class Catalog:
         made = next(filter(None, map(day, self.made)), None)
         first_active, last_active = day(self.first_active), day(self.last_active)
         spoken_of = {self.first_active, self.last_active} & details.keys()
-        edited = details.get("updated_at")
         return Entity(
             id=listed["id"],
             key={self.parameter: listed["id"]},
             parameters={self.parameter: listed["id"]},
             begins=first_active or made,
             last_active=last_active,
-            edited=flatten.parse_instant(edited, zone) if edited else None,
+            edited=_moment(details.get("updated_at"), zone),
             never_active=bool(spoken_of and made and not (first_active or last_active)),
+            silent=bool(details and not spoken_of),
         )
+
+    def describes(self, details: Json) -> bool:
+        """Whether `details` say anything of an entity: an answer may be 200 and hold nothing but an apology."""
+        return not {"name", *self.made}.isdisjoint(details)
 
 
 def _day(value: Any, zone: ZoneInfo) -> date | None:
-    moment = flatten.parse_instant(value, zone) if value else None
+    moment = _moment(value, zone)
     return local_day(moment, zone) if moment and moment.year >= BRAZE_BEGAN else None
+
+
+def _moment(value: Any, zone: ZoneInfo) -> datetime | None:
+    """The instant that is written, or None where none can be read: that costs no entity its figures."""
+    try:
+        return flatten.parse_instant(value, zone) if value else None
+    except (AttributeError, TypeError, ValueError):
+        return None
 
 
 ARCHIVED_TOO = {"include_archived": True}

@@ -20,7 +20,11 @@ from sources.braze.windows import Span, midnight
 
 _INSTANT = re.compile(r".{10}[T ](?!00:00).*(?:Z|UTC|[+-]\d\d:?\d\d)")
 """A time of day with an offset. One that says midnight is of the date beside it, whatever the offset."""
+_SHORT_OFFSET = re.compile(r"([+-])(\d:\d\d)$")
 _NO_FIGURES = frozenset({"position", "number"})
+_NAMING = ("name", "id")
+"""How fields end whose texts are names, even if they read like figures."""
+_ABOVE_ZERO = re.compile(r"(?=.*[1-9])\d+(\.\d+)?")
 _ENVELOPE = frozenset({"message", "errors"})
 _TIME = frozenset({"time"})
 _MESSAGES = frozenset({"messages"})
@@ -38,8 +42,9 @@ class Series:
 
 
 def parse_instant(value: str, zone: tzinfo) -> datetime:
-    """Parse a timestamp as Braze writes them (`…Z`, `… UTC`, `… +0000`); without an offset it is in `zone`."""
-    parsed = datetime.fromisoformat(value.replace(" UTC", "Z").replace(" +", "+").strip())
+    """Parse a timestamp as Braze writes them (`…Z`, `… UTC`, `… +0000`, `…-5:00`), by default in `zone`."""
+    written = value.replace(" UTC", "Z").replace(" +", "+").strip()
+    parsed = datetime.fromisoformat(_SHORT_OFFSET.sub(r"\g<1>0\2", written))
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=zone)
 
 
@@ -361,10 +366,14 @@ def _day(source: Json, zone: tzinfo) -> date:
 
 
 def has_figures(row: Json) -> bool:
-    """Whether any figure of the row is above zero."""
+    """Whether any figure of the row, a number or a text that is one, is above zero."""
     for name, value in row.items():
-        if value and isinstance(value, (int, float)) and value > 0 and name not in _NO_FIGURES:
-            return True
+        if value and name not in _NO_FIGURES:
+            if isinstance(value, (int, float)):
+                if value > 0:
+                    return True
+            elif isinstance(value, str) and _ABOVE_ZERO.fullmatch(value) and not name.endswith(_NAMING):
+                return True
     return False
 
 

@@ -151,12 +151,14 @@ class Calendar:
     def rests(self, entity: Entity, cursor: date | None, quiet: bool, behind: int = 0) -> bool:
         """Whether a dormant `entity` need not be asked this run; its cursor may be `behind` by so many days.
 
-        It rests while nothing was sent for longer than the lookback, or ever, all its figures were zero when it was
-        last asked, and nobody edited it since; a seventh of the resting is asked each day, so that each is seen weekly.
+        It rests while nothing was sent for longer than the lookback, or ever, or nothing says when, while all its
+        figures were zero when it was last asked, and nobody edited it since; a seventh of the resting is asked each
+        day, so that each is seen weekly.
         """
         if self.only or not quiet or cursor is None:
             return False
-        if not entity.never_active and (entity.last_active is None or entity.last_active > self.final(cursor)):
+        known_to_rest = entity.last_active and entity.last_active <= self.final(cursor)
+        if not (known_to_rest or entity.never_active or entity.silent):
             return False
         if entity.edited and local_day(entity.edited, self.zone) > cursor:
             return False

@@ -72,8 +72,8 @@ MACROS = (
     "CREATE OR REPLACE TEMP MACRO as_json(value) AS nullif(json_text(value), 'null')",
     # The pattern keeps "infinity" and "epoch" out; the second cast is for offsets such as " +0000", "-5:00".
     "CREATE OR REPLACE TEMP MACRO any_instant(value) AS CASE WHEN value LIKE '____-__-__%' THEN"
-    " coalesce(try_cast(value AS TIMESTAMPTZ), try_cast(regexp_replace("
-    r"value, ' ?([+-])(\d{1,2}):?(\d\d)$', '\1\2:\3') AS TIMESTAMPTZ)) END",
+    " coalesce(try_cast(value AS TIMESTAMPTZ), try_cast(regexp_replace(regexp_replace("
+    r"value, ' ?([+-])(\d):?(\d\d)$', '\10\2:\3'), ' ?([+-])(\d\d):?(\d\d)$', '\1\2:\3') AS TIMESTAMPTZ)) END",
     # What is in years that Postgres or Python does not know begins or ends like this: "0044-03-15 (BC)".
     "CREATE OR REPLACE TEMP MACRO is_odd(value) AS"
     " value < '0001-01-03' OR value > '9999-12-3' OR ends_with(value, ')')",

@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from http import HTTPStatus
 
 from sources.braze import endpoints, flatten
 from sources.braze.catalog import CATALOGS, Catalog, Entity, entity_named
 from sources.braze.endpoints import Json
 from sources.braze.entity_series import EntitySeries
-from sources.braze.errors import BrazeError, PermissionDenied, Stopped, documented_shape
+from sources.braze.errors import BadAnswer, BrazeError, PermissionDenied, Stopped, documented_shape
 from sources.braze.listings import EventPage, event_pages, listed, names
 from sources.braze.model import ALL
 from sources.braze.parcels import Parcel
@@ -131,6 +132,8 @@ class Walks:
         record.progress[catalog.resource].known += 1
         try:
             details: Json = await self._run.api.get(catalog.details, {catalog.parameter: entry["id"]}, lane=lane)
+            if not catalog.describes(details):
+                raise BadAnswer(catalog.details, entry["id"], HTTPStatus.OK, "it holds no details")
             return details
         except PermissionDenied as error:
             record.deny(catalog.resource, error)
