@@ -13,6 +13,10 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.repository import REPOSITORY
+
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["pipelines.cli", "pipelines.run", "dlt.destinations", "psycopg2", "duckdb"])
 _SETTINGS = ("DESTINATION__", "SOURCES__", "DLT_", "RUNTIME__", "LOAD__")
@@ -28,7 +32,9 @@ class Child:
         self._process: BaseProcess = _context.Process(
             target=_within, args=(Path.cwd(), settings, self.log, work, arguments), daemon=True
         )
-        self._process.start()
+        with pytest.MonkeyPatch.context() as patch:  # the first one starts the server, which is to import this code
+            patch.setenv("PYTHONPATH", str(REPOSITORY))
+            self._process.start()
 
     @property
     def running(self) -> bool:
