@@ -28,7 +28,7 @@ _PRUNE = """
 
 
 class _Mark(NamedTuple):
-    """Which warehouse a working directory goes with: its newest load, and whether the directory was left as it is."""
+    """What a working directory goes with: warehouse and rules, the newest load; whether it was left as that is."""
 
     fingerprint: str
     load: str | None
@@ -39,9 +39,9 @@ def adopt(pipeline: dlt.Pipeline, fingerprint: str) -> None:
     """Make the warehouse the pipeline's only memory: to be called before every run, under its lock.
 
     Afterwards the pipeline has the state and schemas that the warehouse holds, or none if it holds none.
-    Packages that an earlier run left pending stay, for `complete`, if they were made for this warehouse
-    (`fingerprint`) as it is now. Otherwise they are dropped, which loses no data: the cursors that go with
-    them were never committed, so the same data will be asked for again.
+    Packages that an earlier run left pending stay, for `complete`, if they were made for this warehouse as it is now
+    and by the same rules (`fingerprint` tells both). Otherwise they are dropped, which loses no data: the cursors that
+    go with them were never committed, so the same data will be asked for again.
 
     Everything else in the pipeline's working directory goes, unless `settle` noted that it is what the warehouse
     holds. Makes no DuckDB file.
@@ -58,6 +58,15 @@ def adopt(pipeline: dlt.Pipeline, fingerprint: str) -> None:
         if newest:
             pipeline.sync_destination()
     _set_mark(pipeline, _Mark(fingerprint, newest, settled=False))
+
+
+def discard_pending(pipeline: dlt.Pipeline) -> None:
+    """Drop what an earlier run left pending, after `adopt`: as there, it will be asked for again."""
+    mark = _mark(pipeline)
+    if mark and pipeline.has_pending_data:
+        pipeline.drop()
+        pipeline.sync_destination()
+        _set_mark(pipeline, mark)
 
 
 def settle(pipeline: dlt.Pipeline) -> None:

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -16,12 +16,13 @@ from filelock import FileLock, Timeout
 from destinations.access import check
 from destinations.errors import DestinationError
 from destinations.factory import destination
-from destinations.location import fingerprint, is_lake
+from destinations.location import exists, fingerprint, is_lake
 from destinations.locks import lock
-from destinations.packages import complete
+from destinations.packages import complete, kept_open
 from destinations.settings import apply_loader_defaults
 from destinations.state import adopt
 from pipelines.errors import RunFailed, loading
+from pipelines.lost_tables import restore
 from sources.braze import default_names, open_client
 from sources.braze.audience import Audience
 from sources.braze.client import Client
@@ -115,8 +116,10 @@ def make_pipeline(
 
 
 @contextmanager
-def opened(job: Job) -> Iterator[dlt.Pipeline]:
+def opened(job: Job, settings: Settings) -> Iterator[dlt.Pipeline]:
     """The job's pipeline, locked, its warehouse checked, its state taken from the warehouse, earlier loads completed.
+
+    What was left pending under other rules for personal data is dropped and asked for again.
 
     Raises `DestinationError` (nothing written) for a warehouse that cannot be used, `RunFailed` if another run is
     under way.
@@ -128,10 +131,19 @@ def opened(job: Job) -> Iterator[dlt.Pipeline]:
         if notice := append_notice(pipeline):
             logger.warning(notice)
         with lock(pipeline.destination, job.dataset):
-            adopt(pipeline, fingerprint(pipeline.destination, job.dataset))
-            with loading():
-                complete(pipeline)
+            _put_in_order(pipeline, job, settings)
             yield pipeline
+
+
+def _put_in_order(pipeline: dlt.Pipeline, job: Job, settings: Settings) -> None:
+    """Take the state from the warehouse, make what was dropped there again, and load what was left pending."""
+    assert pipeline.destination
+    there = exists(pipeline.destination, job.dataset)
+    with kept_open(pipeline) if there else nullcontext():
+        adopt(pipeline, f"{fingerprint(pipeline.destination, job.dataset)} {settings.pii.fingerprint}")
+        with loading():
+            restore(pipeline, job.names(settings), settings.hourly)
+            complete(pipeline)
 
 
 def append_notice(pipeline: dlt.Pipeline) -> str | None:

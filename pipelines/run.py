@@ -23,6 +23,7 @@ from pipelines.plan import planned_rows, print_plan
 from pipelines.publishing import concluded
 from pipelines.report import Reporter, print_gaps, print_outcome
 from pipelines.signals import on_termination
+from sources.braze import SOURCE
 from sources.braze.chunks import Chunk
 from sources.braze.errors import ConfigurationError
 from sources.braze.export_files import open_bucket
@@ -33,7 +34,6 @@ from sources.braze.resources import begin, ended_backfill, exports_folder, failu
 from sources.braze.settings import Settings, resolve
 from sources.braze.windows import local_day
 
-SOURCE = "braze"
 logger = logging.getLogger(__name__)
 
 
@@ -51,7 +51,7 @@ def _run(job: Job, plan: bool, outcome: Outcome) -> ExitCode:
     _check_days(job, settings)
     if USERS_RESOURCE in names and settings.export_bucket:
         open_bucket(settings.export_bucket)  # a bucket that cannot be opened ends the run before it has begun
-    with opened(job) as pipeline:
+    with opened(job, settings) as pipeline:
         request = job.profiles(settings, exports_folder(pipeline))
         extraction = Extraction(settings, job.client(settings), job.now, job.only, dry=plan, request=request)
         outcome.traffic, outcome.failures = extraction.run.client.traffic, extraction.failures

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from importlib import import_module
 from itertools import count
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -99,6 +100,12 @@ def command_killed_before(step: str, part: str, *arguments: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(kill)
+    command(*arguments)
+
+
+def command_killed_at(module: str, function: str, *arguments: str) -> None:
+    """The same, killed instead of calling a function by its name in a module."""
+    setattr(import_module(module), function, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
     command(*arguments)
 
 

@@ -26,7 +26,13 @@ from sources.braze import exports as exports_module
 from sources.braze.pii import pii_rules
 from sources.braze.user_query import UserQuery
 from sources.braze_sandbox import Sandbox, WorkspaceOptions
-from tests.children import Child, command, command_killed_after_its_load, export_killed_half_way
+from tests.children import (
+    Child,
+    command,
+    command_killed_after_its_load,
+    command_killed_before,
+    export_killed_half_way,
+)
 from tests.loopback import Loopback, Reply
 from tests.profile_tables import EVERY_FIELD, Expected, figures, rounded
 from tests.repository import REPOSITORY
@@ -416,6 +422,26 @@ def test_killed_between_the_load_and_its_bookkeeping_nothing_is_doubled(
         assert in_warehouse(duck, everybody) == members(sandbox, everybody)
         assert sandbox.log.paths["/users/export/segment"] == 1
         assert raw_files(workplace) == []
+
+
+def test_what_was_pending_without_a_rule_is_not_loaded_once_there_is_one(
+    duck: Warehouse, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting(monkeypatch, fields=["external_id", "email"])
+    with workspace(monkeypatch, users=30) as sandbox:
+        everybody = segments(sandbox)[0]
+        child = Child(command_killed_before, "os.rename", "started_jobs", "export-users", "--segment", everybody)
+        assert child.wait() == -signal.SIGKILL, child.log.read_text()
+        assert files_with(workplace, "@example")
+        setting(monkeypatch, pii={"braze_id": "hash", "email": "drop"}, pii_key="a long random secret")
+        result = export_segment(everybody)
+        assert result.exit_code == 0, result.output
+        rules = pii_rules({"braze_id": "hash"}, "a long random secret")
+        expected = sorted(map(rules.hashed, members(sandbox, everybody)))
+        assert sorted(rows_of(duck, "users", "braze_id", "email")) == [(hashed, None) for hashed in expected]
+        assert in_warehouse(duck, everybody) == expected
+        assert sandbox.log.paths["/users/export/segment"] == 1
+        assert files_with(workplace, "@example") == []
 
 
 def delete_warehouse(folder: Path) -> str:

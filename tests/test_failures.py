@@ -15,6 +15,7 @@ from sources.braze.failures import OpenFailures
 from sources.braze.record import FAILURES_IN_A_ROW
 from sources.braze.settings import resolve
 from sources.braze.tables import TABLES
+from sources.braze.windows import Span
 from sources.braze_sandbox import Sandbox, WorkspaceOptions
 from tests.loopback import Reply
 from tests.nights import SMALL, Night, Nights, quick_client
@@ -277,6 +278,45 @@ def test_many_refused_entities_in_a_row_do_not_hide_those_behind_them() -> None:
         night = nights.night(select="campaign_series")
         assert {failure.entity_id for failure in night.failures} == set(campaigns[:30])
         assert {row["campaign_id"] for row in nights.rows("campaign_daily")} == set(campaigns[30:])
+
+
+def test_an_entity_that_was_always_refused_costs_one_request_a_night_and_is_whole_once_mended() -> None:
+    with Sandbox(WorkspaceOptions(today=TODAY, **SMALL | {"days": 400})) as sandbox:
+        nights, event = Nights(sandbox), next(iter(sandbox.workspace.events))
+        sandbox.fail("/events/data_series", "400", {"event": event})
+        first = nights.night(select="event_series")
+        assert len(first.asked("/events/data_series", event=event)) == len(first.failures) == 5
+        for night in (1, 2):
+            refused = nights.night(TODAY + night * ONE_DAY, select="event_series")
+            assert len(refused.asked("/events/data_series", event=event)) == len(refused.failures) == 1
+            assert refused.resolved == []
+        sandbox.mend()
+        mended = nights.night(TODAY + 3 * ONE_DAY, select="event_series")
+        assert len(mended.asked("/events/data_series", event=event)) == 5
+        assert (len(mended.resolved), mended.failures) == (7, [])
+        assert nights.differences() == {}
+
+
+def test_what_was_always_refused_is_loaded_up_to_where_the_analytics_stand_still() -> None:
+    with Sandbox(WorkspaceOptions(today=TODAY, **SMALL | {"days": 400})) as sandbox:
+        nights, event = Nights(sandbox), next(iter(sandbox.workspace.events))
+        sandbox.fail("/events/data_series", "400", {"event": event})
+        nights.night(select="event_series")
+        sandbox.mend()
+        sandbox.set(frozen_on=TODAY - ONE_DAY)
+        nights.night(TODAY + ONE_DAY, select="event_series")
+        assert nights.days("event_daily", event=event)[0] == sandbox.workspace.opened
+        assert nights.days("event_daily", event=event)[-1] == TODAY - ONE_DAY
+
+
+def test_a_backfill_asks_for_all_its_days_of_what_fails_at_night() -> None:
+    with Sandbox(WorkspaceOptions(today=TODAY, **SMALL | {"days": 400})) as sandbox:
+        nights, event = Nights(sandbox), next(iter(sandbox.workspace.events))
+        sandbox.fail("/events/data_series", "400", {"event": event})
+        nights.night(select="event_series")
+        days = Span(sandbox.workspace.opened, TODAY - ONE_DAY)
+        backfill = nights.run(sandbox.workspace.now(), "event_series", only=days)
+        assert len(backfill.asked("/events/data_series", event=event)) == len(backfill.failures) == 5
 
 
 def test_a_failing_entity_does_not_hold_up_the_others(sandbox: Sandbox) -> None:

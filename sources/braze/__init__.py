@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from sources.braze.client import Client
     from sources.braze.settings import Settings
 
+SOURCE = "braze"
+"""The name of the dlt source, of its schema and of its state."""
 NIGHTLY = tuple(name for name in RESOURCES if name != "canvas_summary")
 """The resources that a sync loads unless the settings leave them out; totals of Canvases are for who selects them."""
 
@@ -37,7 +39,7 @@ def open_client(settings: "Settings") -> "Client":
     )
 
 
-@dlt.source(name="braze", section="braze")
+@dlt.source(name=SOURCE, section="braze")
 def braze(now: datetime | None = None, **settings: Any) -> Iterator[DltResource]:
     """What a Braze workspace exports as dlt resources, one per name in `tables.RESOURCES`.
 

@@ -56,6 +56,7 @@ class EntitySeries:
         self._begun = {part.endpoint: self._begun_by(part) for part in spec.parts}
         # As earlier runs left it: what this one brings of other days says nothing of rows in the warehouse.
         self._newest = {part.endpoint: self._newest_of(part) for part in spec.parts}
+        self._answered = False
 
     async def ask(self) -> None:
         """Ask for every day that is due, post the rows, and record what fails."""
@@ -67,7 +68,10 @@ class EntitySeries:
         due = self._due()
         if not due.left and rests(run.calendar, spec, self._entity, self._cursors):
             return
-        probed = await self._probe(due)
+        refused = self._was_refused()
+        probed = await self._probe(due) if refused or self._has_new_part() else {}
+        if refused and probed and not self._answered:
+            return  # without a cursor the older days stay due
         if probed:
             due = self._due(besides=probed)
         parts = self._parts()
@@ -99,10 +103,11 @@ class EntitySeries:
         return [*failed, *self._run.calendar.older(self._entity, cursor, self._since())]
 
     async def _probe(self, due: Due) -> dict[Span, Answers | None]:
-        """The newest days, asked for before all the others if a part was never loaded: it may be denied still."""
-        if self._run.dry or len(due.spans) < 2 or not self._has_new_part():
+        """The newest days, asked for before all the others: those may well be denied or refused like these."""
+        if self._run.dry or len(due.spans) < 2:
             return {}
         newest = due.spans[-1]
+        self._run.record.progress[self._spec.resource].known += len(self._parts())
         return {newest: await self._request(newest, due)}
 
     def _conclude(self, answered: Mapping[Span, Answers | None], since: date | None) -> None:
@@ -165,6 +170,12 @@ class EntitySeries:
     def _has_new_part(self) -> bool:
         known = self._part_cursors(self._parts())
         return None in known and any(known)
+
+    def _was_refused(self) -> bool:
+        """Whether nightly runs have asked for the entity and loaded nothing of it."""
+        if self._run.calendar.only or any(self._part_cursors(self._parts())):
+            return False
+        return bool(self._run.record.open_failures.days(self._spec.resource, self._entity.id, self._spec.unit))
 
     def _begun_by(self, part: Part) -> date | None:
         """The last day that answers of `part` may lack because it had not begun; None if that may be any day.
@@ -256,6 +267,7 @@ class EntitySeries:
 
     def _deliver(self, span: Span, heard: Sequence[Heard]) -> None:
         """Post the rows, and that every part is loaded up to the first day that any of them lacks."""
+        self._answered = True
         calendar, spec = self._run.calendar, self._spec
         last = min([span.last, calendar.yesterday, *(one.absent.first - ONE_DAY for one in heard if one.absent)])
         rows = self._rows(heard)

@@ -54,6 +54,11 @@ class PiiRules:
         """The hash that a value gets, for callers that look up a known value."""
         return hmac.new(self.key, value.encode(), hashlib.sha256).hexdigest()
 
+    @property
+    def fingerprint(self) -> str:
+        """What tells whether rules and key are those of another day, without telling the key."""
+        return self.hashed("\n".join(sorted(f"{path}: {action}" for path, action in self.actions.items())))
+
 
 def pii_rules(actions: Mapping[str, str], key: str | None, requested: Collection[str] = ()) -> PiiRules:
     """Check the settings `pii` and `pii_key`.

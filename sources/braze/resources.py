@@ -45,6 +45,17 @@ def ended_backfill(extraction: Extraction, names: Iterable[str]) -> DltResource:
     return _resource(end(), "backfill_ended")
 
 
+def forgotten(names: Iterable[str]) -> DltResource:
+    """A resource without rows that has the resources `names` loaded as if for the first time."""
+
+    def forget() -> Iterator[None]:
+        for name in names:
+            dlt.current.resource_state(name).clear()
+        yield None
+
+    return _resource(forget(), "forgotten")
+
+
 def _resource(rows: Iterator[Any], name: str) -> DltResource:
     # Of a generator, dlt's decorator asks all imported modules whether it is theirs: half a second for all resources.
     return DltResource.from_data(rows, name)

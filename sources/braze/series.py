@@ -218,6 +218,11 @@ def specs(resource: str, hourly: bool) -> tuple[SeriesSpec, ...]:
     return tuple(spec for spec in (*DAILY, *(HOURLY if hourly else ())) if spec.resource == resource)
 
 
+def expires(resource: str) -> bool:
+    """Whether Braze keeps the figures of `resource` for some days only: what is loaded must not be taken for new."""
+    return any(spec.retention_days for spec in specs(resource, hourly=True))
+
+
 def summary_blocks(span: Span, through: date) -> list[Span]:
     """The 14-day blocks that touch `span` and end by `through`; fixed on the calendar, so that keys never move."""
     blocks = []

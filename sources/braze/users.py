@@ -28,7 +28,6 @@ from sources.braze.exports import AllArrived, Arrived, Exports, Failed
 from sources.braze.known import LoadedExports
 from sources.braze.model import Table
 from sources.braze.parcels import Parcel
-from sources.braze.pii import PiiRules
 from sources.braze.private_files import owner_only, private_folder
 from sources.braze.profiles import Group, ProfileShredder, Quarantined
 from sources.braze.rows import Sheet
@@ -159,7 +158,7 @@ class Profiles:
                 settings.export_parallel,
             ),
             self._delivery.loaded,
-            _fingerprint(settings.pii),
+            settings.pii.fingerprint,
         )
         shredder, run_at = None, 0.0
         with ExitStack() as opened:
@@ -285,11 +284,6 @@ async def _whole(work: Awaitable[T]) -> T:
     except asyncio.CancelledError:
         await asyncio.wait([task])
         raise
-
-
-def _fingerprint(rules: PiiRules) -> str:
-    """What tells whether rules and key are those of another day, without telling the key."""
-    return rules.hashed("\n".join(sorted(f"{path}: {action}" for path, action in rules.actions.items())))
 
 
 def _noting(job: ExportJob, group: Group) -> Callable[[], None]:
