@@ -9,9 +9,14 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import import_module
+from itertools import count
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from tests.repository import REPOSITORY
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["pipelines.cli", "pipelines.run", "dlt.destinations", "psycopg2", "duckdb"])
@@ -28,7 +33,9 @@ class Child:
         self._process: BaseProcess = _context.Process(
             target=_within, args=(Path.cwd(), settings, self.log, work, arguments), daemon=True
         )
-        self._process.start()
+        with pytest.MonkeyPatch.context() as patch:  # the first one starts the server, which is to import this code
+            patch.setenv("PYTHONPATH", str(REPOSITORY))
+            self._process.start()
 
     @property
     def running(self) -> bool:
@@ -45,6 +52,12 @@ class Child:
         self._process.join(seconds)
         assert self._process.exitcode is not None, f"still running after {seconds} s: {self.log.read_text()}"
         return self._process.exitcode
+
+    def __enter__(self) -> "Child":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
 
     def when(self, happened: Callable[[], bool], seconds: float = 60) -> None:
         """Wait until something has happened or it has ended."""
@@ -108,6 +121,33 @@ def command_that_notes_its_stop(note: Path, *arguments: str) -> None:
 
     Extraction.stop = noted  # type: ignore[method-assign]
     command(*arguments)
+
+
+def command_killed_after_its_load(*arguments: str) -> None:
+    """The same, killed once the profiles of an export are in the warehouse, before the export is noted as loaded."""
+    from sources.braze.export_jobs import ExportJob
+
+    ExportJob.loaded = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign]
+    command(*arguments)
+
+
+def export_killed_half_way(segment: str) -> int:
+    """An export in groups of 50 profiles, a package for each, killed after the third."""
+    from pipelines.job import Job
+    from pipelines.run import run
+    from sources.braze import profiles
+    from sources.braze.export_jobs import ExportJob
+
+    profiles.GROUP_PROFILES = 50
+    loaded, calls = ExportJob.loaded, count(1)
+
+    def killed(job: ExportJob, *arguments: Any, **options: Any) -> None:
+        loaded(job, *arguments, **options)
+        if next(calls) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    ExportJob.loaded = killed  # type: ignore[method-assign]
+    return run(Job("export-users", "users", audiences=(segment,), chunk_rows=1))
 
 
 def sync_in_chunks(rows: int, destination: str, select: str) -> int:

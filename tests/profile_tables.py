@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tests.warehouses import Warehouse
+from tests.workspaces import queried
 
 Profile = dict[str, Any]
 Figures = dict[str, tuple[Any, ...]]
@@ -128,11 +129,8 @@ def _count_and_sum(rows: list[Profile], value: Any) -> tuple[int, int]:
 
 def figures(warehouse: Warehouse) -> Figures:
     """The same counts and sums, of the warehouse."""
-    found = {}
-    for table, sums in _SUMS.items():
-        (row,) = warehouse.query(f"SELECT {sums} FROM braze.{table}")
-        found[table] = tuple(_number(value) for value in row)
-    return found
+    rows = queried(warehouse, [f"SELECT {sums} FROM braze.{table}" for table, sums in _SUMS.items()])
+    return {table: tuple(map(_number, row)) for table, (row,) in zip(_SUMS, rows, strict=True)}
 
 
 def _number(value: Any) -> float:

@@ -26,7 +26,13 @@ from sources.braze import exports as exports_module
 from sources.braze.pii import pii_rules
 from sources.braze.user_query import UserQuery
 from sources.braze_sandbox import Sandbox, WorkspaceOptions
-from tests.children import Child, command_killed_before
+from tests.children import (
+    Child,
+    command,
+    command_killed_after_its_load,
+    command_killed_before,
+    export_killed_half_way,
+)
 from tests.loopback import Loopback, Reply
 from tests.profile_tables import EVERY_FIELD, Expected, figures, rounded
 from tests.repository import REPOSITORY
@@ -383,12 +389,12 @@ def test_one_export_is_requested_although_it_was_killed_while_waiting(
         everybody = segments(sandbox)[0]
         for number in (signal.SIGKILL, signal.SIGTERM):
             refused = len(asked(sandbox, "/_storage", 403))
-            with process("export-users", "--segment", everybody) as running:
+            with Child(command, "export-users", "--segment", everybody) as running:
                 wait_for(lambda before=refused: len(asked(sandbox, "/_storage", 403)) > before)
                 began = time.monotonic()
-                running.send_signal(number)
+                running.signal(number)
                 code = running.wait(30)
-            assert code == (-9 if number is signal.SIGKILL else 1), running.stdout.read()
+            assert code == (-9 if number is signal.SIGKILL else 1), running.log.read_text()
             assert time.monotonic() - began < 15
             ((state,),) = {(oct(stat.S_IMODE(os.stat(path).st_mode)),) for path in raw_files(workplace)}
             assert state == "0o600"
@@ -400,22 +406,13 @@ def test_one_export_is_requested_although_it_was_killed_while_waiting(
         assert raw_files(workplace) == []
 
 
-KILLED_AFTER_THE_LOAD = """
-import os
-from sources.braze.export_jobs import ExportJob
-ExportJob.loaded = lambda *_, **__: os.kill(os.getpid(), 9)
-from pipelines.cli import main
-main()
-"""
-
-
 def test_killed_between_the_load_and_its_bookkeeping_nothing_is_doubled(
     duck: Warehouse, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setting(monkeypatch, fields=EVERY_FIELD)
     with workspace(monkeypatch, users=300, users_per_file=100) as sandbox:
         everybody = segments(sandbox)[0]
-        with process("export-users", "--segment", everybody, program=KILLED_AFTER_THE_LOAD) as running:
+        with Child(command_killed_after_its_load, "export-users", "--segment", everybody) as running:
             assert running.wait(60) == -9
         assert len(rows_of(duck, "users", "braze_id")) == 300
         assert in_warehouse(duck, everybody) == members(sandbox, everybody)
@@ -447,24 +444,6 @@ def test_what_was_pending_without_a_rule_is_not_loaded_once_there_is_one(
         assert files_with(workplace, "@example") == []
 
 
-KILLED_HALF_WAY = """
-import os, sys
-from itertools import count
-from pipelines.job import Job
-from pipelines.run import run
-from sources.braze import profiles
-from sources.braze.export_jobs import ExportJob
-profiles.GROUP_PROFILES = 50
-loaded, calls = ExportJob.loaded, count(1)
-def killed(*args, **options):
-    loaded(*args, **options)
-    if next(calls) == 3:
-        os.kill(os.getpid(), 9)
-ExportJob.loaded = killed
-run(Job("export-users", "users", audiences=(sys.argv[1],), chunk_rows=1))
-"""
-
-
 def delete_warehouse(folder: Path) -> str:
     (folder / "warehouse.duckdb").unlink()
     return "braze"
@@ -478,7 +457,7 @@ def test_an_export_begun_in_one_warehouse_is_loaded_whole_into_another(
 ) -> None:
     with workspace(monkeypatch, users=300, users_per_file=50) as sandbox:
         everybody = segments(sandbox)[0]
-        with process(everybody, program=KILLED_HALF_WAY) as running:
+        with Child(export_killed_half_way, everybody) as running:
             assert running.wait(60) == -9
         assert len(rows_of(duck, "users", "braze_id")) == 150
         dataset = change(workplace)
@@ -496,9 +475,9 @@ def test_what_another_warehouse_has_of_later_exports_is_not_left_out(
 ) -> None:
     with workspace(monkeypatch, users=100, export_delay=FOREVER, export_lifetime=FOREVER) as sandbox:
         first, second, *_ = segments(sandbox)
-        with process("export-users", "--segment", first) as running:
+        with Child(command, "export-users", "--segment", first) as running:
             wait_for(lambda: asked(sandbox, "/_storage", 403))
-            running.send_signal(signal.SIGKILL)
+            running.signal(signal.SIGKILL)
             running.wait(30)
         release(sandbox)
         sandbox.set(export_delay=0.0)
@@ -514,9 +493,9 @@ def test_an_export_of_one_workspace_is_not_loaded_for_another(
     duck: Warehouse, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with workspace(monkeypatch, users=30, export_delay=FOREVER, export_lifetime=FOREVER) as first:
-        with process("export-users", "--global-control-group") as running:
+        with Child(command, "export-users", "--global-control-group") as running:
             wait_for(lambda: asked(first, "/_storage", 403))
-            running.send_signal(signal.SIGKILL)
+            running.signal(signal.SIGKILL)
             running.wait(30)
         release(first)
         with workspace(monkeypatch, users=60, seed=2) as second:
@@ -535,7 +514,7 @@ def test_an_export_that_runs_already_is_waited_for_or_cancelled(
         requests.post(
             f"{sandbox.url}/users/export/segment", json=body, headers={"Authorization": f"Bearer {KEY}"}, timeout=10
         ).raise_for_status()
-        with process("export-users", "--segment", everybody) as running:
+        with Child(command, "export-users", "--segment", everybody) as running:
             wait_for(lambda: asked(sandbox, "/users/export/segment", 429))
             refused = time.monotonic()
             wait_for(lambda: len(asked(sandbox, "/users/export/segment", 429)) > 5)
@@ -544,7 +523,7 @@ def test_an_export_that_runs_already_is_waited_for_or_cancelled(
             result = braze_elt(*cancel)
             assert result.exit_code == 0, result.output
             assert running.wait(30) == 0
-            assert f"`braze-elt {' '.join(cancel)}` ends it" in running.stdout.read()
+            assert f"`braze-elt {' '.join(cancel)}` ends it" in running.log.read_text()
         assert in_warehouse(duck, everybody) == members(sandbox, everybody)
         ((took,),) = duck.query("SELECT epoch(finished_at) - epoch(started_at) FROM braze.sync_runs")
         assert took > waited > 3, "waiting is a part of the run"
@@ -552,11 +531,11 @@ def test_an_export_that_runs_already_is_waited_for_or_cancelled(
         # One's own, from another terminal.
         sandbox.set(export_delay=FOREVER)
         sandbox.log.reset()
-        with process("export-users", "--segment", everybody) as running:
+        with Child(command, "export-users", "--segment", everybody) as running:
             wait_for(lambda: asked(sandbox, "/_storage", 403))
             assert braze_elt(*cancel).exit_code == 0
             assert running.wait(60) == 3
-            assert f"The export of {everybody} was cancelled" in running.stdout.read()
+            assert f"The export of {everybody} was cancelled" in running.log.read_text()
         assert raw_files(workplace) == []
         assert in_warehouse(duck, everybody) == members(sandbox, everybody)
 
@@ -585,8 +564,7 @@ def test_what_a_killed_export_left_goes_though_nobody_exports_a_segment_again(
     with workspace(monkeypatch, users=5, export_delay=FOREVER) as sandbox:
         forgotten, nightly, loaded = segments(sandbox)
         setting(monkeypatch, export_timeout_minutes=0.01)
-        for segment in (forgotten, nightly, loaded):
-            assert export_segment(segment).exit_code == 3
+        assert export_segment(forgotten, None, "--segment", nightly, "--segment", loaded).exit_code == 3
         exports = workplace / "dlt/pipelines/braze.exports"
         (exports / forgotten / "files/1").write_text("personal data")
         half_removed = exports / f"{forgotten}.removed-0123"
