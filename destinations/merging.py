@@ -7,7 +7,7 @@ any moment it has done nothing, and is repeated from the same files.
 
 import os
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from threading import BoundedSemaphore
 from typing import Any, cast
 
@@ -62,6 +62,11 @@ class MergingClient(SqlJobClientWithStagingDataset):
     @abstractmethod
     def merge_job(self, file_path: str) -> "MergeJob":
         """Return the job that merges the files that `file_path` lists."""
+
+    def initialize_storage(self, truncate_tables: Iterable[str] | None = None) -> None:
+        """Make the dataset if there is none, and empty tables; a staging dataset is not made to empty none in it."""
+        if truncate_tables is None or list(truncate_tables):
+            super().initialize_storage(truncate_tables or ())
 
     def should_load_data_to_staging_dataset(self, table_name: str) -> bool:
         """Whether dlt is to keep a staging table: only for tables that are not merged here."""

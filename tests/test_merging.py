@@ -141,6 +141,8 @@ def test_nothing_is_staged_in_the_warehouse(warehouse, workplace):
     load(workplace, destination(warehouse.name), [table(("a", 1, "x", None))])
     schemas = "SELECT DISTINCT table_schema FROM information_schema.tables WHERE table_name IN ('children', 'replaced')"
     assert warehouse.query(schemas) == [("d",)]
+    made = "SELECT DISTINCT schema_name FROM information_schema.schemata WHERE schema_name LIKE 'd%'"
+    assert warehouse.query(made) == [("d",)]
 
 
 def test_files_of_another_format_are_refused(warehouse, workplace):
