@@ -11,6 +11,7 @@ from destinations.access import check
 from destinations.errors import DestinationError
 from destinations.location import location
 from pipelines.job import PIPELINE, append_notice, make_pipeline
+from pipelines.logs import configure_logging
 from pipelines.outcome import ExitCode
 from pipelines.terminal import stdout
 from sources.braze import default_names, open_client
@@ -34,6 +35,7 @@ class Check:
 
 def run_check(destination: str, dataset: str) -> ExitCode:
     """Print what works and what does not; `OK` if everything that a sync needs works, `USAGE` otherwise."""
+    configure_logging("text")  # a pool that is used up is worth a word here, too
     lines = [*_braze(), _warehouse(destination, dataset)]
     table = Table("", "checked", "what to do")
     for line in lines:

@@ -21,7 +21,8 @@ from sources.braze.endpoints import Endpoint
 from sources.braze.settings import resolve
 from sources.braze.tables import TABLES
 from sources.braze.user_query import UserQuery
-from sources.braze_sandbox import Sandbox, Workspace, WorkspaceOptions
+from sources.braze_sandbox import RateLimit, Sandbox, Workspace, WorkspaceOptions
+from tests.children import Child, command
 from tests.commands import braze_elt, process, sentence, waited_for
 from tests.warehouses import Warehouse
 from tests.workspaces import API_KEY, START, TODAY, configure, differences, files_with, rows_of, sync, workspace
@@ -465,6 +466,14 @@ def test_check_names_what_is_wrong_and_its_cure(workplace: Path, monkeypatch: py
     assert "✗" not in fine.output
     assert "✗" in wrong.output
     assert written(workplace) == []
+
+
+def test_check_says_what_it_waits_for(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with workspace(limits={"catalogue": RateLimit(1, 86_400)}) as sandbox:
+        configure(monkeypatch, sandbox)
+        with Child(command, "check") as child:
+            child.when(lambda: "used up" in child.log.read_text(), 30)
+            assert "The rate limit pool catalogue is used up" in child.log.read_text()
 
 
 def checked(output: str) -> dict[str, str]:
