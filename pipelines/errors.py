@@ -7,7 +7,7 @@ from dlt.common.destination.exceptions import DestinationException
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from destinations.errors import DestinationError
-from destinations.refusals import without_values
+from destinations.refusals import first_line
 from sources.braze.errors import BrazeError
 
 
@@ -44,12 +44,6 @@ def _chain(failure: BaseException) -> Iterator[BaseException]:
     while error:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of what `error` says, no values of rows and no full stop in it; its kind if it says nothing."""
-    words = str(without_values(error) if isinstance(error, Exception) else error).strip()
-    return words.splitlines()[0].rstrip(".!") if words else type(error).__name__
 
 
 def sentence_of(error: Exception) -> str:

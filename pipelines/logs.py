@@ -35,7 +35,7 @@ class OneLine(logging.Filter):
         words = record.getMessage().partition("\n")[0]
         if record.exc_info and record.exc_info[1]:
             # Loggers outlive all modules: what they know at the end of the process DuckDB's library counts as leaked.
-            from pipelines.errors import first_line
+            from destinations.refusals import first_line
 
             words += f": {first_line(record.exc_info[1])}"
         record.msg, record.args, record.exc_info, record.exc_text = words, None, None, None
