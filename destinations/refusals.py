@@ -24,6 +24,7 @@ _PLAIN_IN_POSTGRES = frozenset(
     ("08", "0A", "25", "26", "28", "3D", "3F", "40", "42", "53", "54", "55", "57", "58", "XX")
 )
 """Classes of SQLSTATE that are not about values: connections, rights, names, resources. Triggers say what they like."""
+_ABOUT_ROWS_IN_POSTGRES = ("22", "23")
 _COPIED = re.compile(r"^COPY [^:]*", re.MULTILINE)
 _INSUFFICIENT_PRIVILEGE = "42501"
 _ABOUT_VALUES = frozenset({"DataError", "IntegrityError"})
@@ -71,6 +72,13 @@ def sqlstate(error: BaseException) -> str:
     while isinstance(error, DatabaseException):
         error = error.dbapi_exception
     return getattr(error, "pgcode", None) or ""
+
+
+def refuses_rows(error: BaseException) -> bool:
+    """Whether `error` is about rows that a table does not take as they are, told without their values or not."""
+    while isinstance(error, DatabaseException):
+        error = error.dbapi_exception
+    return isinstance(error, ValueRefused) or sqlstate(error)[:2] in _ABOUT_ROWS_IN_POSTGRES
 
 
 def _reading_cure(error: DatabaseException, dataset: str) -> str:

@@ -111,3 +111,74 @@ def test_no_value_of_a_row_is_told_when_reading_is_refused(
         said = refusal(*command, "--destination", "postgres", code=2)
         assert "InvalidTextRepresentation" in said
         assert name not in said
+
+
+# Loading
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "cause", "cure"),
+    [
+        ("CREATE VIEW braze.campaigns AS SELECT 1 AS id", "", "nobody else's object has the name of one of the tables"),
+        ("CREATE SEQUENCE braze.campaigns", "", "nobody else's object has the name of one of the tables"),
+        (
+            "CREATE TABLE braze.campaigns (id varchar NOT NULL, must int NOT NULL)",
+            "campaigns refuses a value (",
+            "somebody has added to the table",
+        ),
+    ],
+)
+def test_what_the_next_run_would_meet_again_is_said_with_its_cure(
+    loader: Warehouse, sandbox: Sandbox, obstacle: str, cause: str, cure: str
+) -> None:
+    loader.execute("CREATE SCHEMA braze")
+    loader.execute(obstacle)
+    for _ in range(2):
+        said = refusal("sync", "--select", SELECT, "--destination", "postgres", code=1)
+        assert cause in said
+        assert cure in said
+        assert "the rest is kept and will be loaded first once it is mended." in said
+        assert "by the next run" not in said
+    loader.execute(f"DROP {obstacle.split()[1]} braze.campaigns")
+    sync(loader)
+    assert loader.query("SELECT count(*) FROM braze.campaigns") == [(SMALL["campaigns"],)]
+
+
+def test_a_table_that_the_loader_may_not_write(
+    loader: Warehouse, reader: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync(loader)
+    loader.execute(
+        f"GRANT ALL ON SCHEMA braze, braze_staging TO {reader};"
+        f"GRANT ALL ON ALL TABLES IN SCHEMA braze, braze_staging TO {reader};"
+        f"REVOKE DELETE ON braze.kpi_daily FROM {reader}"
+    )
+    log_in(monkeypatch, loader, reader)
+    for table in ("kpi_daily", "_dlt_loads"):
+        said = refusal("sync", "--select", SELECT, "--destination", "postgres", code=1)
+        assert f"permission denied for table {table}" in said
+        assert "Let the user of the load own the tables of the dataset, or read and write all of them." in said
+        assert "once it is mended." in said
+        loader.execute(f"REVOKE SELECT ON braze._dlt_loads FROM {reader}")
+
+
+def test_a_table_that_somebody_keeps_open_is_one_line_and_a_sentence_with_the_cure(
+    loader: Warehouse, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync(loader)
+    database = urlsplit(loader.credentials).path.strip("/")
+    loader.execute(f"ALTER DATABASE {database} SET lock_timeout = '100ms'")
+    monkeypatch.setenv("LOAD__RAISE_ON_MAX_RETRIES", "5")
+    connection = loader.connect()
+    connection.cursor().execute("LOCK TABLE braze.kpi_daily IN SHARE MODE")
+    ended = braze_elt("sync", "--select", SELECT, "--destination", "postgres")
+    connection.close()
+    assert ended.exit_code == 1
+    said = sentence(ended)
+    assert "lock timeout" in said
+    assert "End the session that keeps the table open" in said
+    assert said.endswith("will be loaded first by the next run.")
+    assert ended.stderr.count("kpi_daily") == 1, ended.stderr
+    assert "kpi_daily is tried again: canceling statement due to lock timeout" in ended.stderr
+    assert str(Path.cwd()) not in ended.stderr
+    sync(loader)
