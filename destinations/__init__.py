@@ -4,6 +4,6 @@ The modules know dlt and the warehouses; none of them knows Braze or the command
 cheap; its modules import dlt, so commands import them where they use them.
 """
 
-from destinations.errors import DestinationBusy, DestinationError, DestinationUnavailable
+from destinations.errors import DestinationBusy, DestinationError, DestinationLost, DestinationUnavailable
 
-__all__ = ["DestinationBusy", "DestinationError", "DestinationUnavailable"]
+__all__ = ["DestinationBusy", "DestinationError", "DestinationLost", "DestinationUnavailable"]

@@ -9,5 +9,9 @@ class DestinationUnavailable(DestinationError):
     """The destination is configured, but cannot be used now."""
 
 
+class DestinationLost(DestinationUnavailable):
+    """The destination could be reached, and then went away."""
+
+
 class DestinationBusy(DestinationUnavailable):
     """Another run is loading the same dataset."""

@@ -2,7 +2,8 @@
 
 Everything is asked in plain SELECTs that every SQL destination understands, and given back in bounded pieces. The
 functions know tables and columns by the names they are called with, and nothing of what these mean. They work on an
-open client of `reading.connected`: opening DuckDB takes longer than most of what is asked here.
+open client of `reading.connected`: opening DuckDB takes longer than most of what is asked here. Raises
+DestinationUnavailable if the warehouse refuses.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dlt.destinations.sql_client import SqlClientBase
+
+from destinations.refusals import asking
 
 PIECE_ROWS = 5_000
 """Rows fetched at a time."""
@@ -56,7 +59,7 @@ def rows(
     if moment and between:
         sql += _DURING.format(moment=client.escape_column_name(moment))
         values += between
-    with client.execute_query(sql, *values) as cursor:
+    with asking(client), client.execute_query(sql, *values) as cursor:
         names = list(cursor.columns_schema)
         for row in _pieces(cursor):
             yield {name: value for name, value in zip(names, row, strict=True) if value is not None}
@@ -69,7 +72,7 @@ def extents(client: Client, table: str, key: Sequence[str], moment: str) -> Iter
         key=", ".join(map(client.escape_column_name, key)),
         moment=client.escape_column_name(moment),
     )
-    with client.execute_query(sql) as cursor:
+    with asking(client), client.execute_query(sql) as cursor:
         for row in _pieces(cursor):
             yield Extent(dict(zip(key, row, strict=False)), *row[len(key) :])
 
@@ -82,21 +85,22 @@ def moments(client: Client, table: str, key: Key, moment: str) -> list[Any]:
         moment=client.escape_column_name(moment),
         condition=condition,
     )
-    with client.execute_query(sql, *values) as cursor:
+    with asking(client), client.execute_query(sql, *values) as cursor:
         return [row[0] for row in cursor.fetchall()]
 
 
 def newest(client: Client, table: str, column: str) -> Any:
     """The largest value of a column, None if the table is empty."""
-    name = client.make_qualified_table_name(table)
-    with client.execute_query(_NEWEST.format(table=name, column=client.escape_column_name(column))) as cursor:
+    sql = _NEWEST.format(table=client.make_qualified_table_name(table), column=client.escape_column_name(column))
+    with asking(client), client.execute_query(sql) as cursor:
         return cursor.fetchall()[0][0]
 
 
 def doubled(client: Client, table: str, key: Sequence[str], most: int) -> list[tuple[dict[str, Any], int]]:
     """Up to `most` values of the columns `key` that more than one row has, and how many rows."""
     columns = ", ".join(map(client.escape_column_name, key))
-    with client.execute_query(_DOUBLED.format(table=client.make_qualified_table_name(table), key=columns)) as cursor:
+    sql = _DOUBLED.format(table=client.make_qualified_table_name(table), key=columns)
+    with asking(client), client.execute_query(sql) as cursor:
         return [(dict(zip(key, row, strict=False)), row[-1]) for row in cursor.fetchmany(most)]
 
 
@@ -122,7 +126,7 @@ def orphans(
     )
     if exempt is not None:
         sql += _EXEMPT.format(column=columns[0])
-    with client.execute_query(sql, *([] if exempt is None else [exempt])) as cursor:
+    with asking(client), client.execute_query(sql, *([] if exempt is None else [exempt])) as cursor:
         return [dict(zip(child[1], row, strict=True)) for row in cursor.fetchmany(most)]
 
 

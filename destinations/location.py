@@ -34,20 +34,34 @@ AnyDestination = Destination[Any, Any]
 def configuration(destination: AnyDestination, dataset: str) -> Any:
     """Resolve the destination's settings for a dataset by dlt's rules, to dlt's configuration object.
 
-    Raises DestinationError if a setting is missing or cannot be read. The message never holds a value.
+    Raises DestinationError if a setting is missing or cannot be read, or if the dataset's name is too long. The message
+    never holds a setting's value.
     """
     initial = destination.spec()
     placement = {"dataset_name": dataset, "local_dir": str(Path.cwd())}
     initial.update({field: value for field, value in placement.items() if hasattr(initial, field)})
     setting = credentials_setting(destination)
     try:
-        return destination.configuration(initial)
+        resolved = destination.configuration(initial)
     except ConfigFieldMissingException as error:
         raise DestinationError(_lacking(destination, error)) from None
     except (ConfigurationException, ValueError) as error:
         raise DestinationError(
             f"{setting} cannot be read ({type(error).__name__}): it must be a connection string{_example(destination)}."
         ) from None
+    if destination.destination_type == POSTGRES:
+        _check_length(destination, dataset, resolved.staging_dataset_name_layout.replace("%s", dataset))
+    return resolved
+
+
+def _check_length(destination: AnyDestination, dataset: str, staging: str) -> None:
+    """Raise DestinationError for names that dlt would shorten: our own statements have the dataset's as it is."""
+    most = destination.capabilities().max_identifier_length
+    if max(len(dataset), len(staging)) > most:
+        raise DestinationError(
+            f"The name of the dataset {dataset} is too long: names in Postgres have at most {most} characters, and"
+            f" {staging} is one as well. Choose a shorter one."
+        )
 
 
 def sql_client(pipeline: dlt.Pipeline) -> SqlClientBase[Any]:
@@ -64,8 +78,9 @@ def sql_client(pipeline: dlt.Pipeline) -> SqlClientBase[Any]:
 
 def dataset_name(name: str) -> str:
     """Return how dlt spells a dataset called `name`: `Our-Data` is `our_data`. Raises DestinationError for no name."""
+    naming = type(Schema("spelling").naming)()  # dlt's own shortens for the destination of the pipeline made last
     try:
-        spelt: str = Schema("spelling").naming.normalize_table_identifier(name)
+        spelt: str = naming.normalize_table_identifier(name)
     except ValueError:
         raise DestinationError("The dataset has no name: give it one that begins with a letter.") from None
     return spelt

@@ -20,10 +20,7 @@ def lost(pipeline: dlt.Pipeline, schema: str) -> list[str]:
     if not (is_sql(pipeline.destination) and exists(pipeline.destination, pipeline.dataset_name)):
         return []
     with _client(pipeline, schema) as client:
-        stored = client.get_stored_schema(schema)
-        if stored is None:
-            return []
-        client.schema = Schema.from_stored_schema(orjson.loads(stored.schema))
+        client.schema = _stored(client, schema)
         made = client.schema.data_table_names(seen_data_only=True)
         exact = client.capabilities.generates_case_sensitive_identifiers()
         return [
@@ -34,10 +31,16 @@ def lost(pipeline: dlt.Pipeline, schema: str) -> list[str]:
 
 
 def make_again(pipeline: dlt.Pipeline, schema: str, tables: Collection[str]) -> None:
-    """Make what lacks of `tables` once more, empty. The working directory must have the warehouse's `schema`."""
+    """Make what lacks of `tables` once more, empty. The working directory has the warehouse's `schema`, or none."""
     with _client(pipeline, schema) as client:
-        client.schema = pipeline.schemas[schema]
+        client.schema = pipeline.schemas[schema] if schema in pipeline.schemas else _stored(client, schema)
         client.update_stored_schema(only_tables=tables, force=True)
+
+
+def _stored(client: SqlJobClientBase, schema: str) -> Schema:
+    """The schema that the warehouse holds, one without tables if it holds none."""
+    stored = client.get_stored_schema(schema)
+    return Schema.from_stored_schema(orjson.loads(stored.schema)) if stored else Schema(schema)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import psycopg2
 import psycopg2.errors
 from dlt.destinations.impl.postgres.configuration import PostgresCredentials
 
-from destinations.errors import DestinationError, DestinationUnavailable
+from destinations.errors import DestinationError, DestinationLost, DestinationUnavailable
 from destinations.location import quoted
 
 # What libpq answers, and what it means to someone who has only the settings in front of them.
@@ -40,7 +40,7 @@ def connect(credentials: PostgresCredentials, setting: str) -> "psycopg2.extensi
 def check(credentials: PostgresCredentials, dataset: str, setting: str, probe: str) -> None:
     """Prove that a table `probe` can be made in `dataset`, and a temporary one to merge with; neither is kept.
 
-    Raises DestinationUnavailable.
+    Raises DestinationUnavailable, DestinationLost if the server closes the connection meanwhile.
     """
     connection = connect(credentials, setting)
     schema = quoted(dataset)
@@ -63,6 +63,8 @@ def check(credentials: PostgresCredentials, dataset: str, setting: str, probe: s
             f"grant it CREATE and TEMPORARY on the database, and CREATE on the schema {dataset} if it exists."
         ) from None
     except psycopg2.Error as error:
+        if connection.closed:
+            raise DestinationLost(f"{address(credentials)} has gone away: run again once it is back.") from None
         raise DestinationUnavailable(
             f"{address(credentials)} cannot be written: {str(error).splitlines()[0]}."
         ) from None

@@ -17,6 +17,7 @@ from destinations.access import check_readable
 from destinations.errors import DestinationUnavailable
 from destinations.factory import destination
 from destinations.location import DUCKDB, POSTGRES, exists, is_lake, sql_client
+from destinations.refusals import asking
 from destinations.schemas import stored_schema
 from destinations.settings import apply_loader_defaults
 
@@ -41,9 +42,9 @@ class Dataset:
     def query(self, sql: str) -> list[dict[str, Any]]:
         """Return the rows that `sql` selects, a dict by column name each; table names need no schema.
 
-        Raises DestinationUnavailable if a table that is asked for was never loaded.
+        Raises DestinationUnavailable if a table that is asked for was never loaded, or if the warehouse refuses.
         """
-        with self._result(sql) as cursor:
+        with asking(self.client), self._result(sql) as cursor:
             names = list(cursor.columns_schema)
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
@@ -51,7 +52,8 @@ class Dataset:
         """Return the values of the first column that `sql` selects, as text; read in chunks.
 
         `sql` may be anybody's: Postgres refuses one that changes something, as a DuckDB file does that is open for
-        reading. Raises DestinationUnavailable if a table that is asked for was never loaded.
+        reading. Raises DestinationUnavailable if a table that is asked for was never loaded, and what dlt raises for
+        what else the database says of it.
         """
         with self._read_only(), self._result(sql) as cursor:
             while rows := cursor.fetchmany(_ROWS_AT_A_TIME):

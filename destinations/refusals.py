@@ -1,11 +1,15 @@
-"""What a warehouse says of rows that it refuses, without the values in them, which may be people's."""
+"""What a warehouse says when it refuses something, without the values of rows, which may be people's."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import duckdb
-from dlt.destinations.exceptions import DatabaseException
+from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation
+from dlt.destinations.sql_client import SqlClientBase
+
+from destinations.errors import DestinationUnavailable
 
 _PLAIN_IN_DUCKDB = (
     *(duckdb.IOException, duckdb.OutOfMemoryException, duckdb.ConnectionException, duckdb.PermissionException),
@@ -20,7 +24,9 @@ _PLAIN_IN_POSTGRES = frozenset(
     ("08", "0A", "25", "26", "28", "3D", "3F", "40", "42", "53", "54", "55", "57", "58", "XX")
 )
 """Classes of SQLSTATE that are not about values: connections, rights, names, resources. Triggers say what they like."""
+_ABOUT_ROWS_IN_POSTGRES = ("22", "23")
 _COPIED = re.compile(r"^COPY [^:]*", re.MULTILINE)
+_INSUFFICIENT_PRIVILEGE = "42501"
 _ABOUT_VALUES = frozenset({"DataError", "IntegrityError"})
 """What any driver calls errors about values."""
 
@@ -42,6 +48,45 @@ def without_values(error: Exception, table: str = "", columns: Collection[str] =
         return error
     kind = ", ".join([type(error).__name__, *known])
     return ValueRefused(f"{table or 'a table'} refuses a value ({kind})")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what `error` says, no values of rows and no full stop in it; its kind if it says nothing."""
+    words = str(without_values(error) if isinstance(error, Exception) else error).strip()
+    return words.splitlines()[0].rstrip(".!") if words else type(error).__name__
+
+
+@contextmanager
+def asking(client: SqlClientBase[Any]) -> Iterator[None]:
+    """Turn what the warehouse of `client` says in the block instead of an answer into `DestinationUnavailable`."""
+    try:
+        yield
+    except DatabaseException as error:
+        raise DestinationUnavailable(
+            f"The warehouse cannot be read: {first_line(error)}. {_reading_cure(error, client.dataset_name)}"
+        ) from None
+
+
+def sqlstate(error: BaseException) -> str:
+    """The code that Postgres gave `error`, also within an exception of dlt's; empty if there is none."""
+    while isinstance(error, DatabaseException):
+        error = error.dbapi_exception
+    return getattr(error, "pgcode", None) or ""
+
+
+def refuses_rows(error: BaseException) -> bool:
+    """Whether `error` is about rows that a table does not take as they are, told without their values or not."""
+    while isinstance(error, DatabaseException):
+        error = error.dbapi_exception
+    return isinstance(error, ValueRefused) or sqlstate(error)[:2] in _ABOUT_ROWS_IN_POSTGRES
+
+
+def _reading_cure(error: DatabaseException, dataset: str) -> str:
+    if sqlstate(error) == _INSUFFICIENT_PRIVILEGE:
+        return f"Grant this user USAGE on the schema {dataset} and SELECT on all tables in the schema {dataset}."
+    if isinstance(error, DatabaseUndefinedRelation):
+        return "Run a sync, which makes it."
+    return "Mend that, and run again."
 
 
 def _known_details(error: Any, columns: Collection[str]) -> list[str] | None:

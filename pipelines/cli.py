@@ -47,12 +47,12 @@ def _end_at_once() -> NoReturn:
 
 
 def _exit_code(error: Exception) -> int | None:
-    from destinations import DestinationBusy, DestinationError
+    from destinations import DestinationBusy, DestinationError, DestinationLost
     from pipelines.errors import RunFailed
     from pipelines.outcome import ExitCode
     from sources.braze.errors import BrazeError, ConfigurationError
 
-    if isinstance(error, RunFailed | DestinationBusy):
+    if isinstance(error, RunFailed | DestinationBusy | DestinationLost):
         return ExitCode.FAILED
     if isinstance(error, ConfigurationError | DestinationError):
         return ExitCode.USAGE

@@ -7,8 +7,20 @@ from dlt.common.destination.exceptions import DestinationException
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from destinations.errors import DestinationError
-from destinations.refusals import without_values
+from destinations.refusals import first_line, refuses_rows, sqlstate
 from sources.braze.errors import BrazeError
+
+_NAME_TAKEN = "See that nobody else's object has the name of one of the tables."
+_LASTING = {
+    "42501": "Let the user of the load own the tables of the dataset, or read and write all of them.",
+    "42809": _NAME_TAKEN,
+    "42P07": _NAME_TAKEN,
+    "55000": _NAME_TAKEN,
+}
+"""What to do about refusals of Postgres that the next run would meet again, by SQLSTATE."""
+_LASTING_FOR_ROWS = "See what somebody has added to the table or changed in it, such as a constraint."
+_PASSING = {"55P03": "End the session that keeps the table open."}
+"""What to do about those that it need not meet."""
 
 
 class RunFailed(Exception):
@@ -26,10 +38,7 @@ def loading() -> Iterator[None]:
             raise KeyboardInterrupt from None  # dlt makes a failure of any exception
         cause = chain[-1]
         if not isinstance(failure, PipelineStepFailed) or failure.step in ("load", "sync"):
-            raise RunFailed(
-                f"The warehouse did not take the load: {first_line(cause)}. What was loaded before is complete; the"
-                " rest is kept and will be loaded first by the next run."
-            ) from failure
+            raise RunFailed(_not_taken(cause)) from failure
         if isinstance(cause, OSError):
             raise RunFailed(
                 f"What was to be loaded could not be written to disk: {first_line(cause)}. What was loaded before is"
@@ -38,18 +47,25 @@ def loading() -> Iterator[None]:
         raise
 
 
+def _not_taken(cause: BaseException) -> str:
+    """What the warehouse refused, what to do about it, and when the rest is loaded."""
+    code = sqlstate(cause)
+    lasting = _LASTING_FOR_ROWS if refuses_rows(cause) else _LASTING.get(code, "")
+    sentences = (
+        f"The warehouse did not take the load: {first_line(cause)}.",
+        lasting or _PASSING.get(code, ""),
+        "What was loaded before is complete; the rest is kept and will be loaded first"
+        f" {'once it is mended' if lasting else 'by the next run'}.",
+    )
+    return " ".join(filter(None, sentences))
+
+
 def _chain(failure: BaseException) -> Iterator[BaseException]:
     """`failure` and the errors that led to it, the innermost last."""
     error: BaseException | None = failure
     while error:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of what `error` says, no values of rows and no full stop in it; its kind if it says nothing."""
-    words = str(without_values(error) if isinstance(error, Exception) else error).strip()
-    return words.splitlines()[0].rstrip(".!") if words else type(error).__name__
 
 
 def sentence_of(error: Exception) -> str:

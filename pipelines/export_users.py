@@ -14,7 +14,7 @@ from dlt.destinations.exceptions import DatabaseException
 from sqlglot.errors import SqlglotError
 
 from destinations.reading import connected
-from pipelines.errors import first_line
+from destinations.refusals import first_line
 from pipelines.job import PIPELINE, Job, make_pipeline
 from pipelines.outcome import ExitCode
 from pipelines.run import run

@@ -139,11 +139,10 @@ def _put_in_order(pipeline: dlt.Pipeline, job: Job, settings: Settings) -> None:
     """Take the state from the warehouse, make what was dropped there again, and load what was left pending."""
     assert pipeline.destination
     there = exists(pipeline.destination, job.dataset)
-    with kept_open(pipeline) if there else nullcontext():
+    with kept_open(pipeline) if there else nullcontext(), loading():
         adopt(pipeline, f"{fingerprint(pipeline.destination, job.dataset)} {settings.pii.fingerprint}")
-        with loading():
-            restore(pipeline, job.names(settings), settings.hourly)
-            complete(pipeline)
+        restore(pipeline, job.names(settings), settings.hourly)
+        complete(pipeline)
 
 
 def append_notice(pipeline: dlt.Pipeline) -> str | None:

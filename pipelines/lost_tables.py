@@ -37,5 +37,6 @@ def restore(pipeline: dlt.Pipeline, resources: Collection[str], hourly: bool) ->
     )
     discard_pending(pipeline)
     # In this order: had a killed run made the tables only, nobody would know what they lack.
-    load_package(pipeline, DltSource(dlt.Schema(SOURCE), SOURCE, [forgotten(anew)]))
+    if SOURCE in pipeline.schemas:  # otherwise no load was ever complete, and there is nothing to forget
+        load_package(pipeline, DltSource(dlt.Schema(SOURCE), SOURCE, [forgotten(anew)]))
     make_again(pipeline, SOURCE, gone)

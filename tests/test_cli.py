@@ -62,6 +62,29 @@ def test_a_dataset_has_the_name_that_dlt_gives_it(
         assert braze_elt("verify", "--select", "kpis", *where).exit_code == 0
 
 
+def test_postgres_takes_a_dataset_whose_schemas_have_63_characters_and_no_longer_one(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, postgres_url: str
+) -> None:
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres_url)
+    longest = "long_" * 10 + "longg"
+    where = ("--destination", "postgres", "--dataset")
+    with Sandbox(WorkspaceOptions(campaigns=0, canvases=0, users=0, api_key=API_KEY)) as sandbox:
+        configure(monkeypatch, sandbox, time_zone="UTC", start_date=sandbox.workspace.now().date() - timedelta(days=9))
+        assert braze_elt("sync", "--select", "kpis", *where, longest).exit_code == 0
+        assert braze_elt("verify", "--select", "kpis", *where, longest).exit_code == 0
+        for command in (
+            ("sync", "--select", "kpis"),
+            ("verify",),
+            ("status",),
+            ("backfill", "--start", "2026-01-01", "--end", "2026-01-02"),
+        ):
+            refused = braze_elt(*command, *where, f"{longest}g")
+            assert refused.exit_code == 2, refused.output
+            assert f"{longest}g_staging" in sentence(refused)
+    schemas = "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE 'long%' ORDER BY 1"
+    assert Warehouse("postgres", postgres_url).query(schemas) == [(longest,), (f"{longest}_staging",)]
+
+
 @pytest.mark.parametrize("name", ["", " "])
 def test_a_dataset_needs_a_name(configured: Path, name: str) -> None:
     result = braze_elt("sync", "--dataset", name)

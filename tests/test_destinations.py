@@ -19,7 +19,7 @@ import pytest
 from dlt.extract import DltResource
 from dlt.extract.items import DataItemWithMeta
 
-from destinations import DestinationBusy, DestinationError, DestinationUnavailable
+from destinations import DestinationBusy, DestinationError, DestinationUnavailable, postgres_server
 from destinations.access import check
 from destinations.factory import destination
 from destinations.location import fingerprint, location
@@ -30,6 +30,7 @@ from sources.braze.arrow import to_arrow
 from sources.braze.hints import with_table
 from sources.braze.rows import Sheet
 from sources.braze.tables import TABLES
+from tests.commands import braze_elt, sentence
 from tests.postgres import PASSWORD, database
 
 DUCKDB = "DESTINATION__DUCKDB__CREDENTIALS"
@@ -307,6 +308,25 @@ def test_another_sql_destination_is_opened(workplace, monkeypatch):
     monkeypatch.setenv("DESTINATION__SQLALCHEMY__CREDENTIALS", "sqlite:////absent/a.sqlite")
     with pytest.raises(DestinationUnavailable, match="DESTINATION__SQLALCHEMY__CREDENTIALS"):
         check(destination("sqlalchemy"), "braze")
+
+
+def test_postgres_that_goes_away_during_the_check_is_no_fault_of_the_settings(workplace, monkeypatch, postgres_url):
+    monkeypatch.setenv(POSTGRES, postgres_url)
+    connect = postgres_server.connect
+
+    def connect_and_lose(credentials: Any, setting: str) -> Any:
+        connection = connect(credentials, setting)
+        other = psycopg2.connect(postgres_url)
+        other.cursor().execute("SELECT pg_terminate_backend(%s)", (connection.info.backend_pid,))
+        other.close()
+        return connection
+
+    monkeypatch.setattr(postgres_server, "connect", connect_and_lose)
+    monkeypatch.setenv("SOURCES__BRAZE__API_KEY", "key")
+    monkeypatch.setenv("SOURCES__BRAZE__ENDPOINT", "http://127.0.0.1:9")
+    result = braze_elt("sync", "--destination", "postgres")
+    assert result.exit_code == 1, result.output
+    assert "has gone away" in sentence(result)
 
 
 # Who may use it
