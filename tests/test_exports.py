@@ -528,6 +528,36 @@ async def test_an_id_is_unknown_if_it_gets_no_profile_and_is_asked_for_once(tmp_
     assert [file.unknown for file in files] == [((2, "no-b"),)]
 
 
+class Listless(Braze):
+    """Answers a look-up with a `body` that lists no profiles."""
+
+    def __init__(self, body):
+        super().__init__()
+        self.body = body
+
+    async def ids(self, request):
+        return web.json_response(self.body, status=201)
+
+
+@pytest.mark.parametrize("users", [{}, {"users": None}, {"users": {}}], ids=["missing", "null", "an object"])
+@in_a_loop
+async def test_an_answer_without_a_list_of_profiles_does_not_say_that_nobody_is_known(tmp_path, users):
+    async with Listless({"message": "success", **users}) as braze:
+        (file,) = [file async for file in export_ids(braze.client, ["1", "2"], export_fields([]), tmp_path / "w")]
+    assert file.unknown == ()
+    (error,) = file.failed
+    assert "ids in lines 1 to 2 were not looked up" in str(error)
+    assert "no list of users" in str(error)
+
+
+@in_a_loop
+async def test_an_empty_list_of_profiles_says_that_nobody_is_known(tmp_path):
+    async with Listless({"message": "success", "users": []}) as braze:
+        (file,) = [file async for file in export_ids(braze.client, ["1", "2"], export_fields([]), tmp_path / "w")]
+    assert file.unknown == ((1, "1"), (2, "2"))
+    assert not file.failed
+
+
 class Odd(Braze):
     """Answers with whole numbers of more than 64 bits, half a surrogate pair, and a byte that is not UTF-8."""
 
