@@ -128,6 +128,8 @@ def shown(question: Question, words: object) -> str:
 def problem(question: Question, answer: Answer, anything_succeeded: bool) -> Exception | None:
     """Return what an answer other than 429 stands for, an error or a `FailedAttempt`; None if it is usable."""
     endpoint, status = question.endpoint, answer.status
+    if endpoint.bodiless and 200 <= status < 300:
+        return None
     if is_success(status):
         if answer.payload is not None:
             return None
