@@ -15,11 +15,12 @@ from sqlglot.errors import SqlglotError
 
 from destinations.reading import connected
 from destinations.refusals import first_line
+from pipelines.errors import RunFailed
 from pipelines.job import PIPELINE, Job, make_pipeline
 from pipelines.outcome import ExitCode
 from pipelines.run import run
 from sources.braze import open_client
-from sources.braze.errors import ConfigurationError
+from sources.braze.errors import BrazeError, ConfigurationError, PermissionDenied
 from sources.braze.exports import cancel_export
 from sources.braze.profile_tables import GLOBAL_CONTROL_GROUP
 from sources.braze.resources import exports_folder
@@ -99,20 +100,33 @@ def _kept_aside(ids: Iterator[str]) -> Iterator[str]:
 
 
 def cancel_exports(segments: tuple[str, ...], destination: str, dataset: str) -> ExitCode:
-    """Cancel all running exports of the segments. Raises `ConfigurationError` if none is named, or one has no id."""
+    """Cancel all running exports of the segments.
+
+    Raises `ConfigurationError` if none is named, or one has no id, and `RunFailed` for those that were not cancelled.
+    """
     if not segments:
         raise ConfigurationError("--cancel needs the segments whose exports to cancel: --segment ID.")
     _check_segments(segments)
-    asyncio.run(_cancel(resolve(), segments, exports_folder(make_pipeline(PIPELINE, dataset, destination))))
-    for segment in segments:
-        click.echo(f"Cancelled the exports of {segment}.")
+    jobs = exports_folder(make_pipeline(PIPELINE, dataset, destination))
+    if failed := asyncio.run(_cancel(resolve(), segments, jobs)):
+        raise RunFailed(" ".join(map(str, failed)))
     return ExitCode.OK
 
 
-async def _cancel(settings: Settings, segments: tuple[str, ...], jobs: Path) -> None:
+async def _cancel(settings: Settings, segments: tuple[str, ...], jobs: Path) -> list[BrazeError]:
+    """Cancel the exports of each segment; returns an error for each whose exports were not cancelled."""
     client = open_client(settings)
+    failed: list[BrazeError] = []
     try:
-        for segment in segments:
-            await cancel_export(client, jobs, segment)
+        for segment in dict.fromkeys(segments):
+            try:
+                await cancel_export(client, jobs, segment)
+            except (ConfigurationError, PermissionDenied):  # which concern all of them
+                raise
+            except BrazeError as error:
+                failed.append(error)
+            else:
+                click.echo(f"Cancelled the exports of {segment}.")
     finally:
         await client.aclose()
+    return failed

@@ -36,7 +36,7 @@ def run_verify(job: Job, sample: int | None, output: str, plan: bool = False) ->
         held = Held(dataset, calendar)
         if not any(held.has(name) for name in names):
             raise DestinationError("None of the selected resources is loaded in this dataset yet: run braze-elt sync.")
-        api = Rereading(settings, open_client(settings), calendar.today, dry=plan)
+        api = Rereading(settings, open_client(settings), dry=plan)
         verification = Verification(held, api, sample)
         asyncio.run(_run(verification, api, names, job.log_format))
         if plan:

@@ -471,6 +471,21 @@ def test_an_export_is_tried_again_after_a_server_error() -> None:
     assert len(server.received) == 2
 
 
+@pytest.mark.parametrize("status", [408, 502])
+def test_an_export_is_tried_again_where_braze_has_not_received_it(status: int) -> None:
+    _, _, server = ask(script(Reply(status), Reply(201)), start_export)
+    assert len(server.received) == 2
+
+
+@pytest.mark.parametrize("status", [500, 504, 520])
+def test_an_export_that_may_run_after_a_server_error_is_not_started_twice(status: int) -> None:
+    error, _, server = failure(script(Reply(status, b"<html>"), Reply(201)), start_export)
+    assert type(error) is BadAnswer
+    assert error.status == status
+    assert "; Braze may have started the job all the same" in str(error)
+    assert len(server.received) == 1
+
+
 @pytest.mark.parametrize("endpoint", [USERS_EXPORT_IDS, EXPORT_SEGMENT_CANCEL])
 def test_other_posts_are_tried_again(endpoint: Any) -> None:
     _, _, server = ask(script(PASSING["reset"], Reply(201)), lambda client: client.post(endpoint, {}))

@@ -33,7 +33,7 @@ from tests.children import (
     command_killed_before,
     export_killed_half_way,
 )
-from tests.loopback import Loopback, Reply
+from tests.loopback import Loopback, Received, Reply
 from tests.profile_tables import EVERY_FIELD, Expected, figures, rounded
 from tests.repository import REPOSITORY
 from tests.warehouses import Warehouse
@@ -538,6 +538,23 @@ def test_an_export_that_runs_already_is_waited_for_or_cancelled(
             assert f"The export of {everybody} was cancelled" in running.log.read_text()
         assert raw_files(workplace) == []
         assert in_warehouse(duck, everybody) == members(sandbox, everybody)
+
+
+def test_what_cannot_be_cancelled_leaves_the_other_segments_to_be(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(request: Received) -> Reply:
+        unknown = json.loads(request.body)["segment_id"].startswith("no")
+        return Reply(400, {"message": "segment_id is unknown"}) if unknown else Reply(204, b"")
+
+    asked_for = ("no-1", "seg-2", "no-3")
+    with Loopback(answer) as braze:
+        setting(monkeypatch, api_key=KEY, endpoint=braze.url)
+        result = braze_elt("export-users", "--cancel", *(word for name in asked_for for word in ("--segment", name)))
+    assert [json.loads(request.body)["segment_id"] for request in braze.received] == list(asked_for)
+    assert result.exit_code == 1
+    assert result.stdout == "Cancelled the exports of seg-2.\n"
+    assert all(f"segment_id {name} (400" in result.stderr for name in ("no-1", "no-3"))
 
 
 def test_an_expired_export_is_requested_anew(duck: Warehouse, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

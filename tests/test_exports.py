@@ -19,7 +19,7 @@ from aiohttp.test_utils import TestServer
 from sources.braze import exports as exports_module
 from sources.braze.audience import Audience
 from sources.braze.client import Client
-from sources.braze.errors import ConfigurationError
+from sources.braze.errors import BrazeError, ConfigurationError, UnknownEntity
 from sources.braze.export_fields import export_fields
 from sources.braze.export_files import open_bucket
 from sources.braze.export_ids import export_ids
@@ -368,6 +368,61 @@ async def test_cancel(tmp_path):
         assert not find_job(tmp_path / "jobs", SEGMENT)
 
 
+class Cancelling(Braze):
+    """Answers a cancellation with a `status` and these bytes; archives never come."""
+
+    def __init__(self, status, body=b""):
+        super().__init__()
+        self.refusals = [403] * 1000
+        self.answer = {"status": status, "body": body}
+
+    async def cancel(self, request):
+        await super().cancel(request)
+        return web.Response(**self.answer)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(200, b""), (200, b"OK"), (202, b"[]"), (204, b"")], ids=["empty", "text", "list", "204"]
+)
+@in_a_loop
+async def test_any_answer_that_is_no_refusal_is_a_cancellation(tmp_path, status, body):
+    async with Cancelling(status, body) as braze:
+        await run(braze.exports(tmp_path, timeout_minutes=0))
+        await cancel_export(braze.client, tmp_path / "jobs", "seg-1")
+    assert braze.cancelled == [{"segment_id": "seg-1"}]
+    assert not find_job(tmp_path / "jobs", SEGMENT)
+
+
+@in_a_loop
+async def test_what_braze_does_not_know_to_run_is_not_waited_for(tmp_path):
+    async with Cancelling(400, b'{"message": "no export is running"}') as braze:
+        await run(braze.exports(tmp_path, timeout_minutes=0))
+        with pytest.raises(BrazeError, match=r"no export is running.* requested from here is forgotten"):
+            await cancel_export(braze.client, tmp_path / "jobs", "seg-1")
+        assert not find_job(tmp_path / "jobs", SEGMENT)
+        with pytest.raises(UnknownEntity, match=r"no export is running\)\.$"):
+            await cancel_export(braze.client, tmp_path / "jobs", "seg-1")
+
+
+@pytest.mark.parametrize("status", [403, 404, 500])
+@in_a_loop
+async def test_an_export_that_could_not_be_cancelled_is_gone_on_with(tmp_path, status):
+    async with Cancelling(status) as braze:
+        await run(braze.exports(tmp_path, timeout_minutes=0))
+        with pytest.raises(BrazeError):
+            await cancel_export(braze.client, tmp_path / "jobs", "seg-1")
+    assert find_job(tmp_path / "jobs", SEGMENT)
+
+
+@in_a_loop
+async def test_a_workspace_that_does_not_know_a_segment_says_nothing_of_another(tmp_path):
+    async with Cancelling(200) as one, Cancelling(400) as other:
+        await run(one.exports(tmp_path, timeout_minutes=0))
+        with pytest.raises(UnknownEntity):
+            await cancel_export(other.client, tmp_path / "jobs", "seg-1")
+    assert find_job(tmp_path / "jobs", SEGMENT)
+
+
 @in_a_loop
 async def test_other_fields_than_those_of_the_job_on_disk_mean_a_new_export(tmp_path):
     async with Braze(archive(profile_lines(0, 5))) as braze:
@@ -526,6 +581,36 @@ async def test_an_id_is_unknown_if_it_gets_no_profile_and_is_asked_for_once(tmp_
         files = [file async for file in export_ids(braze.client, ids, export_fields([]), tmp_path / "w")]
     assert [body["external_ids"] for _, body in braze.requested] == [["a", "no-b"]]
     assert [file.unknown for file in files] == [((2, "no-b"),)]
+
+
+class Listless(Braze):
+    """Answers a look-up with a `body` that lists no profiles."""
+
+    def __init__(self, body):
+        super().__init__()
+        self.body = body
+
+    async def ids(self, request):
+        return web.json_response(self.body, status=201)
+
+
+@pytest.mark.parametrize("users", [{}, {"users": None}, {"users": {}}], ids=["missing", "null", "an object"])
+@in_a_loop
+async def test_an_answer_without_a_list_of_profiles_does_not_say_that_nobody_is_known(tmp_path, users):
+    async with Listless({"message": "success", **users}) as braze:
+        (file,) = [file async for file in export_ids(braze.client, ["1", "2"], export_fields([]), tmp_path / "w")]
+    assert file.unknown == ()
+    (error,) = file.failed
+    assert "ids in lines 1 to 2 were not looked up" in str(error)
+    assert "no list of users" in str(error)
+
+
+@in_a_loop
+async def test_an_empty_list_of_profiles_says_that_nobody_is_known(tmp_path):
+    async with Listless({"message": "success", "users": []}) as braze:
+        (file,) = [file async for file in export_ids(braze.client, ["1", "2"], export_fields([]), tmp_path / "w")]
+    assert file.unknown == ((1, "1"), (2, "2"))
+    assert not file.failed
 
 
 class Odd(Braze):

@@ -386,6 +386,6 @@ async def reread(braze: Scripted, span: Span) -> Reread | None:
     settings = resolve(api_key="key", endpoint=braze.url)
     client = quick_client(settings)
     try:
-        return await Rereading(settings, client, TODAY).series(KPIS_SERIES, entity_named({"app_id": ALL}), span)
+        return await Rereading(settings, client).series(KPIS_SERIES, entity_named({"app_id": ALL}), span)
     finally:
         await client.aclose()

@@ -16,10 +16,13 @@ from sources.braze.endpoints import Endpoint, Json
 from sources.braze.errors import InvalidKey, NotAvailable, PermissionDenied, UnknownEntity, redact
 
 LONGEST_DETAIL = 300
+_PERHAPS_STARTED = "Braze may have started the job all the same"
 NAMING = ("campaign_id", "send_id", "canvas_id", "segment_id", "card_id", "event", "product", "app_id")
 """Parameters that say in an error what was asked about."""
 PERSONAL = ("external_ids", "user_aliases", "device_id", "braze_id", "email_address", "phone")
 """Body fields whose values must not show up in errors and logs."""
+_UNTAKEN = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE)
+"""Failures of a server after which it is known that Braze has not received the request."""
 _LONE_SURROGATE = re.compile(
     r"""
     (\\\\ | \\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})  # an escaped backslash, or a whole pair
@@ -128,6 +131,8 @@ def shown(question: Question, words: object) -> str:
 def problem(question: Question, answer: Answer, anything_succeeded: bool) -> Exception | None:
     """Return what an answer other than 429 stands for, an error or a `FailedAttempt`; None if it is usable."""
     endpoint, status = question.endpoint, answer.status
+    if endpoint.bodiless and 200 <= status < 300:
+        return None
     if is_success(status):
         if answer.payload is not None:
             return None
@@ -145,8 +150,10 @@ def problem(question: Question, answer: Answer, anything_succeeded: bool) -> Exc
         case _ if 300 <= status < 400:
             host = urlsplit(answer.headers.get("Location", "")).hostname or "another path"
             return FailedAttempt(f"a redirect to {host} ({status})", status=status, again=False)
-    again = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT
-    return FailedAttempt(f"{status}: {said}", status=status, again=again)
+    failed = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT
+    if failed and endpoint.starts_job and status not in _UNTAKEN:
+        return FailedAttempt(f"{status}: {said}; {_PERHAPS_STARTED}", status=status, again=False)
+    return FailedAttempt(f"{status}: {said}", status=status, again=failed)
 
 
 def network_failure(question: Question, error: requests.RequestException) -> FailedAttempt:
@@ -158,7 +165,7 @@ def network_failure(question: Question, error: requests.RequestException) -> Fai
     if _never_sent(error):
         return FailedAttempt(said, sent=False)
     if question.endpoint.starts_job:
-        return FailedAttempt(f"{said}; Braze may have started the job all the same", again=False)
+        return FailedAttempt(f"{said}; {_PERHAPS_STARTED}", again=False)
     return FailedAttempt(said)
 
 

@@ -155,7 +155,7 @@ class Client:
         """Return the answer to a POST of the JSON object `body`; as `get` otherwise. `parse` reads the answer.
 
         What starts a job is not sent again once Braze may have received it without answering: that is a
-        `BadAnswer`.
+        `BadAnswer`. The answer of a `bodiless` endpoint may be None.
         """
         prepared = self._exchange.post(endpoint.path, body)
         return await self._call(Call(Question(endpoint, body, self._api_key), prepared, then, parse=parse))

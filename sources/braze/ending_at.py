@@ -13,19 +13,22 @@ from sources.braze.endpoints import CANVAS_DATA_SERIES
 from sources.braze.errors import InvalidKey, PermissionDenied, documented_shape
 from sources.braze.windows import ONE_DAY, Span, midnight
 
+CANVASES_ASKED = 10
+"""Canvases without figures that are asked in vain; then an answer is taken to end as the recorded ones do."""
+
 
 class EndingDay:
-    """Finds out, with the day `today` of a Canvas, whether the day of `ending_at` is among those that an answer holds.
+    """Finds out, with the daily series of a Canvas, whether the day of `ending_at` is among those that an answer holds.
 
-    Canvases are asked one after the other until one of them has answered.
+    Canvases are asked one after the other until one of them tells, at most `CANVASES_ASKED` that do not.
     """
 
-    def __init__(self, api: CountedClient, zone: ZoneInfo, today: date) -> None:
+    def __init__(self, api: CountedClient, zone: ZoneInfo) -> None:
         self._api = api
         self._zone = zone
-        self._today = today
         self._asking = asyncio.Lock()
         self._counts: bool | None = None
+        self._silent = 0
         self._planned = False
 
     def plan(self) -> None:
@@ -35,22 +38,26 @@ class EndingDay:
             self._planned = True
 
     async def after(self, last: date, canvas_id: str) -> str:
-        """The `ending_at` of a summary of `canvas_id` whose last day is `last`.
+        """The `ending_at` of a summary of `canvas_id` whose last day is `last`, a closed one.
 
         Raises the exceptions of `sources.braze.errors` for a Canvas that cannot be asked.
         """
         async with self._asking:
-            if self._counts is None:
-                self._counts = await self._read(canvas_id)
+            if self._counts is None and self._silent < CANVASES_ASKED:
+                self._counts = await self._read(last, canvas_id)
+                self._silent += self._counts is None
         return midnight(last if self._counts else last + ONE_DAY, self._zone).isoformat()
 
-    async def _read(self, canvas_id: str) -> bool:
-        today = self._today
-        parameters = {"canvas_id": canvas_id, "length": 1, "ending_at": midnight(today, self._zone).isoformat()}
+    async def _read(self, last: date, canvas_id: str) -> bool | None:
+        """Whether a request for one day by the midnight of `last` brings `last`; None if it brings no day at all.
+
+        A closed day is surely there if it counts, as the current one may not be.
+        """
+        parameters = {"canvas_id": canvas_id, "length": 1, "ending_at": midnight(last, self._zone).isoformat()}
         try:
             answer = await self._api.get(CANVAS_DATA_SERIES, parameters)
         except (PermissionDenied, InvalidKey):
             return False  # the recorded behaviour
         with documented_shape(CANVAS_DATA_SERIES, canvas_id):
-            key = {"canvas_id": canvas_id}
-            return today in flatten.canvas_series(answer, key, Span(today, today), self._zone).days
+            days = flatten.canvas_series(answer, {"canvas_id": canvas_id}, Span(last - ONE_DAY, last), self._zone).days
+        return last in days if days else None

@@ -40,7 +40,8 @@ class Endpoint:
 
     `cap` is the largest `length` (days, or hours where `unit` says so) of one series request. `identifiers` are the
     parameters without which it answers nothing: they say which entity is meant. `starts_job` marks what must not be
-    sent twice: it starts an export, of which Braze runs one at a time.
+    sent twice: it starts an export, of which Braze runs one at a time. `bodiless` ones say all by their status: what
+    else they answer is not documented.
     """
 
     path: str
@@ -50,6 +51,7 @@ class Endpoint:
     cap: int | None = None
     identifiers: tuple[str, ...] = ()
     starts_job: bool = False
+    bodiless: bool = False
 
 
 CAMPAIGNS_LIST = Endpoint("campaigns/list", "campaigns.list", SHARED)
@@ -98,7 +100,7 @@ USERS_EXPORT_GLOBAL_CONTROL_GROUP = Endpoint(
     starts_job=True,
 )
 EXPORT_SEGMENT_CANCEL = Endpoint(
-    "export/segment/cancel", "segments.list", SHARED, method="POST", identifiers=("segment_id",)
+    "export/segment/cancel", "segments.list", SHARED, method="POST", identifiers=("segment_id",), bodiless=True
 )
 
 FEED_LIST = Endpoint("feed/list", "feed.list", SHARED)

@@ -12,6 +12,7 @@ from sources.braze.client import Client
 from sources.braze.endpoints import USERS_EXPORT_IDS, Json
 from sources.braze.errors import BadAnswer, BrazeError, UnknownEntity, first_of
 from sources.braze.export_fields import ExportFields
+from sources.braze.listings import entries
 from sources.braze.private_files import owner_only, private_folder
 
 IDS_PER_REQUEST = 50
@@ -97,7 +98,7 @@ def _of_lines(batch: list[tuple[int, str]], error: BrazeError) -> BrazeError:
 
 
 def _answered(answer: Json) -> _Answered:
-    users = answer.get("users") or []
+    users = entries(answer, "users", USERS_EXPORT_IDS)
     return _Answered(
         b"".join(json.dumps(user, separators=(",", ":")).encode() + b"\n" for user in users),
         unknown=frozenset(map(str, answer.get("invalid_user_ids") or [])),

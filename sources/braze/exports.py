@@ -19,7 +19,7 @@ import requests
 from sources.braze.audience import Audience
 from sources.braze.client import Client
 from sources.braze.endpoints import EXPORT_SEGMENT_CANCEL, Json
-from sources.braze.errors import BadAnswer, BrazeError, ConfigurationError, ExportRunning
+from sources.braze.errors import BadAnswer, BrazeError, ConfigurationError, ExportRunning, UnknownEntity
 from sources.braze.export_fields import ExportFields
 from sources.braze.export_files import ARCHIVE, Bucket, Download, StorageError, open_bucket
 from sources.braze.export_jobs import (
@@ -360,12 +360,27 @@ class Exports:
 async def cancel_export(client: Client, jobs: Path, segment_id: str) -> None:
     """Stop all running exports of a segment, whoever started them, and forget ours.
 
-    `POST export/segment/cancel`, which needs the permission `segments.list`.
+    `POST export/segment/cancel`, which needs the permission `segments.list`. Raises the exceptions of
+    `sources.braze.errors`. Where Braze has nothing to cancel (400) ours is forgotten too: nobody wants it any more, and
+    its archive may never come.
     """
-    await client.post(EXPORT_SEGMENT_CANCEL, {"segment_id": segment_id})
+    try:
+        await client.post(EXPORT_SEGMENT_CANCEL, {"segment_id": segment_id})
+    except UnknownEntity as refusal:
+        if not _forget(client, jobs, segment_id):
+            raise
+        sentence = f"{refusal} The export of it that was requested from here is forgotten."
+        raise BrazeError(sentence, endpoint=refusal.endpoint, status=refusal.status, detail=refusal.detail) from None
+    _forget(client, jobs, segment_id)
+
+
+def _forget(client: Client, jobs: Path, segment_id: str) -> bool:
+    """Forget our export of a segment in the workspace of `client`, and say whether there was one."""
     job = find_job(jobs, Audience(segment_id))
-    if job:
-        job.remove()
+    if not job or job.workspace != client.base_url:
+        return False
+    job.remove()
+    return True
 
 
 def _says_where(answer: Json) -> bool:

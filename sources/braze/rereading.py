@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Any, TypeVar
 
 from sources.braze import endpoints
@@ -43,13 +42,13 @@ class Rereading:
     exceptions of `sources.braze.errors`.
     """
 
-    def __init__(self, settings: Settings, client: Client, today: date, dry: bool = False) -> None:
+    def __init__(self, settings: Settings, client: Client, dry: bool = False) -> None:
         self.settings = settings
         self.client = client
         self.counted = CountedClient(client)
         self.dry = dry
         self.progress: dict[str, Progress] = defaultdict(Progress)
-        self._series = SeriesClient(self.counted, settings.zone, today)
+        self._series = SeriesClient(self.counted, settings.zone)
 
     async def entries(self, catalog: Catalog) -> list[Json]:
         """Everything that the list endpoint of `catalog` lists."""

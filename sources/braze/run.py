@@ -36,7 +36,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.api = CountedClient(self.client)
-        self.series = SeriesClient(self.api, self.settings.zone, self.calendar.today)
+        self.series = SeriesClient(self.api, self.settings.zone)
         self.outbox = Outbox(self.known)
 
     def post(self, resource: str, parcel: Parcel) -> None:

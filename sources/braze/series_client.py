@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import date
 from zoneinfo import ZoneInfo
 
 from sources.braze.catalog import Entity
@@ -16,12 +15,12 @@ from sources.braze.windows import Span
 
 
 class SeriesClient:
-    """Asks `api` for series by the days of `zone`, of which `today` is the current one."""
+    """Asks `api` for series by the days of `zone`."""
 
-    def __init__(self, api: CountedClient, zone: ZoneInfo, today: date) -> None:
+    def __init__(self, api: CountedClient, zone: ZoneInfo) -> None:
         self._api = api
         self._zone = zone
-        self._ending_day = EndingDay(api, zone, today)
+        self._ending_day = EndingDay(api, zone)
 
     def plan(self, spec: SeriesSpec, part: Part, spans: Sequence[Span]) -> None:
         """Count the requests for `spans` instead of sending them."""
