@@ -190,6 +190,22 @@ def test_each_refusal_has_its_error_and_is_not_tried_again(reply: Reply, kind: t
     assert len(server.received) == 1
 
 
+@pytest.mark.parametrize(
+    ("errors", "words"),
+    [
+        ([{"id": "invalid-cursor", "message": "'cursor' is not valid"}], "Invalid Request: 'cursor' is not valid"),
+        ([{"id": "invalid-cursor"}, "and more."], "Invalid Request: invalid-cursor, and more"),
+        ([f"the key {KEY}"], "Invalid Request: the key [redacted]"),
+        ("one text", "Invalid Request: one text"),
+        ([None, {}, ""], "Invalid Request"),
+        (None, "Invalid Request"),
+    ],
+)
+def test_errors_beside_the_message_are_told(errors: Any, words: str) -> None:
+    error, _, _ = failure(script(Reply(400, {"message": "Invalid Request", "errors": errors})))
+    assert error.detail == words
+
+
 def test_401_echo_of_the_key_is_redacted() -> None:
     error, _, _ = failure(script(Reply(401, {"message": f"Invalid API key: {KEY}"})))
     assert error.detail == "Invalid API key: [redacted]"

@@ -519,3 +519,14 @@ def test_events_by_entry_and_by_bare_name() -> None:
         "event_tags": [{"event": "e", "tag": "t"}],
     }
     assert tables(flatten.event({"name": "e"})) == {"events": [{"name": "e"}], "event_tags": []}
+
+
+@pytest.mark.parametrize("flattened", [flatten.campaign, flatten.canvas, flatten.segment, flatten.card])
+def test_a_null_in_the_details_hides_nothing_that_the_list_says(flattened: Any) -> None:
+    listed = {"id": "e-1", "name": "from the list", "tags": ["t"]}
+    rows = flattened(listed, {"name": None, "tags": None, "description": None})
+    entity, tags = next(iter(rows.values())), next(rows[table] for table in rows if table.endswith("_tags"))
+    assert [(row["name"], row["description"]) for row in entity] == [("from the list", None)]
+    assert [row["tag"] for row in tags] == ["t"]
+    (gone,) = (rows for table, rows in flattened(listed, {"tags": []}).items() if table.endswith("_tags"))
+    assert not list(gone)

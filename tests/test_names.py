@@ -90,3 +90,37 @@ def test_products_that_braze_does_not_list_are_named(caplog: pytest.LogCaptureFi
 )
 def test_the_id_of_an_entity_is_its_names(key: dict[str, str], name: str) -> None:
     assert entity_named(key).id == name
+
+
+NAMES = ["p1", "p2", "p3", "p4", "p5"]
+
+
+@pytest.mark.parametrize(
+    ("products", "first", "asked"),
+    [
+        (NAMES, {"0": 0, "1": 1}, ["0", "1", "2", "3"]),
+        (NAMES, {"0": None, "1": 0}, ["0", "1", "2", "3", "4"]),
+        (NAMES, {"0": 0, "1": 0}, ["0", "1", "2", "3", "4"]),
+        (NAMES[:2], {"0": 0, "1": 1}, ["0", "1"]),
+        (NAMES[:2], {"0": 0, "1": 0}, ["0", "1", "2"]),
+        ([], {"0": 0, "1": 1}, ["0", "1"]),
+    ],
+    ids=["from 0", "from 1, 0 empty", "from 1, 0 as 1", "one page", "one page from 1", "none"],
+)
+def test_all_products_are_found_wherever_pages_begin(
+    products: list[str], first: dict[str, int | None], asked: list[str]
+) -> None:
+    """Two products a page; `first` says which piece of the list the pages 0 and 1 are."""
+
+    def answer(path: str, query: Query) -> Any:
+        if path != "purchases/product_list":
+            return workspace()(path, query)
+        number = int(query["page"])
+        piece = first[query["page"]] if number < 2 else number - 1 + (first["1"] or 0)
+        return {"products": [] if piece is None else products[2 * piece : 2 * piece + 2]}
+
+    with Scripted(answer, opened=OPENED) as braze:
+        nights = braze.nights()
+        night = nights.run(NOW, "purchases")
+    assert sorted(row["product"] for row in nights.rows("products")) == products
+    assert [request.params["page"] for request in night.asked("/purchases/product_list")] == asked

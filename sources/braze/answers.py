@@ -46,9 +46,9 @@ class Question:
         return ", ".join(f"{name} {self.fields[name]}" for name in NAMING if self.fields.get(name))
 
     @property
-    def secrets(self) -> tuple[str, ...]:
-        """What must not show up in errors and logs."""
-        return (self.api_key, *_strings(self.fields.get(name) for name in PERSONAL))
+    def personal(self) -> tuple[str, ...]:
+        """The values of persons that were asked about."""
+        return tuple(_strings(self.fields.get(name) for name in PERSONAL))
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,17 @@ def exact_json_object(content: bytes) -> Json | None:
 
 def detail(question: Question, answer: Answer) -> str:
     """Return what Braze said, redacted and cut to a readable length."""
-    message = (answer.payload or {}).get("message") or answer.reason or "no message"
-    return shown(question, message).rstrip(".")
+    payload = answer.payload or {}
+    message = payload.get("message") or answer.reason or "no message"
+    return shown(question, ": ".join(filter(None, [str(message), _errors(payload)]))).rstrip(".")
+
+
+def _errors(payload: Json) -> str:
+    """What the `errors` beside the message say: texts, or objects with a `message` and an `id`."""
+    listed = payload.get("errors")
+    errors = listed if isinstance(listed, list) else [listed]
+    said = (error.get("message") or error.get("id") if isinstance(error, Mapping) else error for error in errors)
+    return ", ".join(str(words) for words in said if words)
 
 
 def says_running(answer: Answer) -> bool:
@@ -125,7 +134,7 @@ def says_running(answer: Answer) -> bool:
 
 def shown(question: Question, words: object) -> str:
     """Return words of Braze in a form fit for logs and errors."""
-    return redact(str(words), question.secrets)[:LONGEST_DETAIL]
+    return redact(str(words), [question.api_key], question.personal)[:LONGEST_DETAIL]
 
 
 def problem(question: Question, answer: Answer, anything_succeeded: bool) -> Exception | None:

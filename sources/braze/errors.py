@@ -14,10 +14,15 @@ from sources.braze.endpoints import Endpoint
 _URL_SECRETS = re.compile(r"(?P<scheme>https?://)(?:[^\s/@\"'<>]+@)?(?P<place>[^\s?\"'<>]+)(?P<query>\?[^\s\"'<>]+)?")
 
 
-def redact(text: str, secrets: Iterable[str]) -> str:
-    """`text` without the given secrets, and without the user names and query strings of any URL in it."""
+def redact(text: str, secrets: Iterable[str], personal: Iterable[str] = ()) -> str:
+    """`text` without the given secrets, and without the user names and query strings of any URL in it.
+
+    `personal` values are left out where they are whole words: short ones are parts of many.
+    """
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = text.replace(secret, "[redacted]")
+    if values := "|".join(map(re.escape, sorted(filter(None, personal), key=len, reverse=True))):
+        text = re.sub(rf"(?<!\w)(?:{values})(?!\w)", "[redacted]", text)
     return _URL_SECRETS.sub(lambda url: url["scheme"] + url["place"] + ("?[redacted]" if url["query"] else ""), text)
 
 

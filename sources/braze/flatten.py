@@ -59,6 +59,18 @@ def _scalars(source: Json, skip: frozenset[str] = frozenset()) -> Row:
     return {name: source[key] for key, name in columns_of(tuple(source), skip).items()}
 
 
+def _both(listed: Json, details: Json, skip: frozenset[str]) -> Row:
+    """The columns of a list entry and its details: those of the details count, but a null there hides nothing."""
+    row = _scalars(listed, skip)
+    return row | {
+        name: value for name, value in _scalars(details, skip).items() if value is not None or name not in row
+    }
+
+
+def _told(details: Json, listed: Json, name: str) -> Any:
+    return listed.get(name) if details.get(name) is None else details[name]
+
+
 def _sheets(rows: Mapping[str, Iterable[Row]]) -> Rows:
     return {table: Sheet(table_rows) for table, table_rows in rows.items()}
 
@@ -76,8 +88,8 @@ def campaign(listed: Json, details: Json) -> Rows:
     lists = frozenset({"tags", "channels", "teams", "messages", "conversion_behaviors"}) | _ENVELOPE
     return _sheets(
         {
-            "campaigns": [{**_scalars(listed, lists), **_scalars(details, lists), "id": listed["id"]}],
-            "campaign_tags": _children(key, "tag", details.get("tags", listed.get("tags"))),
+            "campaigns": [{**_both(listed, details, lists), "id": listed["id"]}],
+            "campaign_tags": _children(key, "tag", _told(details, listed, "tags")),
             "campaign_channels": _children(key, "channel", details.get("channels")),
             "campaign_teams": _children(key, "team", details.get("teams")),
             "campaign_messages": _messages(key, details.get("messages")),
@@ -94,8 +106,8 @@ def canvas(listed: Json, details: Json) -> Rows:
     key = {"canvas_id": listed["id"]}
     lists = frozenset({"tags", "channels", "teams", "variants", "steps"}) | _ENVELOPE
     rows: dict[str, list[Row]] = {
-        "canvases": [{**_scalars(listed, lists), **_scalars(details, lists), "id": listed["id"]}],
-        "canvas_tags": _children(key, "tag", details.get("tags", listed.get("tags"))),
+        "canvases": [{**_both(listed, details, lists), "id": listed["id"]}],
+        "canvas_tags": _children(key, "tag", _told(details, listed, "tags")),
         "canvas_channels": _children(key, "channel", details.get("channels")),
         "canvas_teams": _children(key, "team", details.get("teams")),
         "canvas_variants": [],
@@ -164,8 +176,8 @@ def segment(listed: Json, details: Json) -> Rows:
     lists = frozenset({"tags", "teams"}) | _ENVELOPE
     return _sheets(
         {
-            "segments": [{**_scalars(listed, lists), **_scalars(details, lists), "id": listed["id"]}],
-            "segment_tags": _children(key, "tag", details.get("tags", listed.get("tags"))),
+            "segments": [{**_both(listed, details, lists), "id": listed["id"]}],
+            "segment_tags": _children(key, "tag", _told(details, listed, "tags")),
             "segment_teams": _children(key, "team", details.get("teams")),
         }
     )
@@ -176,8 +188,8 @@ def card(listed: Json, details: Json) -> Rows:
     lists = frozenset({"tags"}) | _ENVELOPE
     return _sheets(
         {
-            "cards": [{**_scalars(listed, lists), **_scalars(details, lists), "id": listed["id"]}],
-            "card_tags": _children({"card_id": listed["id"]}, "tag", details.get("tags", listed.get("tags"))),
+            "cards": [{**_both(listed, details, lists), "id": listed["id"]}],
+            "card_tags": _children({"card_id": listed["id"]}, "tag", _told(details, listed, "tags")),
         }
     )
 

@@ -48,7 +48,8 @@ async def listed(get: Get, catalog: Catalog) -> AsyncIterator[list[Json]]:
 async def names(get: Get, endpoint: Endpoint, items: str, page_size: int | None) -> AsyncIterator[list[str]]:
     """The bare names that `events/list` and `purchases/product_list` give, page by page, each once.
 
-    With `page_size` None (undocumented) only a page without anything new is the last.
+    With `page_size` None (undocumented) only a page without anything new is the last. Then it is not known either that
+    pages begin at 0: where they begin at 1, page 0 is empty or the same as page 1, so one more is asked for.
     """
     seen: set[str] = set()
     page = 0
@@ -59,7 +60,8 @@ async def names(get: Get, endpoint: Endpoint, items: str, page_size: int | None)
         seen.update(fresh)
         if fresh:
             yield fresh
-        if not fresh or (page_size and len(found) < page_size):
+        from_one = page_size is None and ((page == 0 and not found) or (page == 1 and bool(found)))
+        if (not fresh and not from_one) or (page_size and len(found) < page_size):
             return
         page += 1
 
