@@ -50,17 +50,17 @@ def configuration(destination: AnyDestination, dataset: str) -> Any:
             f"{setting} cannot be read ({type(error).__name__}): it must be a connection string{_example(destination)}."
         ) from None
     if destination.destination_type == POSTGRES:
-        _check_length(destination, dataset, resolved.staging_dataset_name_layout.replace("%s", dataset))
+        _check_length(destination, dataset)
     return resolved
 
 
-def _check_length(destination: AnyDestination, dataset: str, staging: str) -> None:
-    """Raise DestinationError for names that dlt would shorten: our own statements have the dataset's as it is."""
+def _check_length(destination: AnyDestination, dataset: str) -> None:
+    """Raise DestinationError for a name that dlt would shorten: our own statements have it as it is."""
     most = destination.capabilities().max_identifier_length
-    if max(len(dataset), len(staging)) > most:
+    if len(dataset) > most:
         raise DestinationError(
-            f"The name of the dataset {dataset} is too long: names in Postgres have at most {most} characters, and"
-            f" {staging} is one as well. Choose a shorter one."
+            f"The name of the dataset {dataset} is too long: names in Postgres have at most {most} characters."
+            " Choose a shorter one."
         )
 
 
