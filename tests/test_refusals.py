@@ -149,8 +149,8 @@ def test_a_table_that_the_loader_may_not_write(
 ) -> None:
     sync(loader)
     loader.execute(
-        f"GRANT ALL ON SCHEMA braze, braze_staging TO {reader};"
-        f"GRANT ALL ON ALL TABLES IN SCHEMA braze, braze_staging TO {reader};"
+        f"GRANT ALL ON SCHEMA braze TO {reader};"
+        f"GRANT ALL ON ALL TABLES IN SCHEMA braze TO {reader};"
         f"REVOKE DELETE ON braze.kpi_daily FROM {reader}"
     )
     log_in(monkeypatch, loader, reader)
