@@ -207,9 +207,9 @@ def _import_table_format(table_format: str | None) -> None:
 
 def _check_path(place: str, table_format: str | None, destination: AnyDestination) -> None:
     """Files at such places could be written, but not read again: table formats take a path for a part of a URL."""
-    path = place.partition("://")[2] or place
     unreadable = _UNREADABLE + ("%" if table_format == DELTA else "")
-    wrong = {sign for sign in path if sign in unreadable or (table_format == ICEBERG and quote(sign, "/") != sign)}
+    quoted_ones = table_format == ICEBERG and "://" not in place  # of a bucket's it is not known
+    wrong = {sign for sign in place if sign in unreadable or (quoted_ones and quote(sign, "/") != sign)}
     if wrong:
         raise DestinationError(
             f"The path {place} has signs in it that {table_format or PARQUET} tables cannot have in theirs"

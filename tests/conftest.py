@@ -61,6 +61,12 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def duck(workplace: Path) -> Warehouse:
+    """The default warehouse."""
+    return Warehouse("duckdb", str(workplace / "warehouse.duckdb"))
+
+
 @pytest.fixture(params=["duckdb", "postgres"])
 def warehouse(request: pytest.FixtureRequest, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
     """Both destinations in turn, empty, with their credentials in the environment."""

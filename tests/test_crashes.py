@@ -29,7 +29,7 @@ from tests.children import (
 from tests.lakes import copied, lake
 from tests.nights import quick_client
 from tests.warehouses import Warehouse
-from tests.workspaces import configure, differences, doubled, orphans
+from tests.workspaces import configure, mistakes
 
 SIZES = {"campaigns": 8, "canvases": 0, "segments": 2, "cards": 0, "events": 1, "products": 1, "users": 1, "days": 60}
 SELECT = "campaigns,campaign_series,kpis"
@@ -52,10 +52,7 @@ def sync(warehouse: Warehouse, select: str = SELECT) -> int:
 
 
 def wrong(warehouse: Warehouse, sandbox: Sandbox, tables: tuple[str, ...] = TABLES) -> list[str]:
-    """What differs from the sandbox's statement, what is there twice, what has lost its parent."""
-    totals = sandbox.totals(sandbox.workspace.opened, sandbox.workspace.now().date())
-    differing = differences(warehouse, {table: totals[table] for table in tables})
-    return [*map(str, differing.items()), *doubled(warehouse), *orphans(warehouse)]
+    return mistakes(warehouse, sandbox, tables)
 
 
 def statuses(warehouse: Warehouse) -> list[str]:

@@ -125,12 +125,6 @@ def in_warehouse(warehouse: Warehouse, segment: str) -> list[str]:
     return sorted(row[0] for row in rows)
 
 
-@pytest.fixture
-def duck(workplace: Path) -> Warehouse:
-    """The default warehouse."""
-    return Warehouse("duckdb", str(workplace / "warehouse.duckdb"))
-
-
 # Every way to deliver
 
 

@@ -1,7 +1,7 @@
 """Sandbox → warehouse in one call, and what must hold of any warehouse afterwards, read from the declarations."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -117,6 +117,13 @@ def differences(warehouse: Warehouse, totals: dict[str, dict[str, int | float]])
         for name, value in stated.items()
         if abs(float(held.get(table, {}).get(name) or 0) - value) > 1e-6 * max(1, abs(value))
     }
+
+
+def mistakes(warehouse: Warehouse, sandbox: Sandbox, tables: Iterable[str]) -> list[str]:
+    """What differs in `tables` from the sandbox's statement, what is there twice, what has lost its parent."""
+    totals = sandbox.totals(sandbox.workspace.opened, sandbox.workspace.now().date())
+    stated = {table: totals[table] for table in tables}
+    return [*map(str, differences(warehouse, stated).items()), *doubled(warehouse), *orphans(warehouse)]
 
 
 def doubled(warehouse: Warehouse) -> list[str]:
