@@ -72,6 +72,9 @@ def test_a_declared_column_takes_any_value_and_a_variant_what_it_cannot_hold(kin
         (Type.DOUBLE, 65, {"": 65.0}),
         (Type.DOUBLE, "65.25", {"": 65.25}),
         (Type.DOUBLE, "n/a", {"__v_text": "n/a"}),
+        (Type.DOUBLE, "NaN", {"__v_text": "NaN"}),
+        (Type.DOUBLE, "-Infinity", {"__v_text": "-Infinity"}),
+        (Type.DOUBLE, "1e400", {"__v_text": "1e400"}),
         (Type.BOOL, "true", {"": True}),
         (Type.BOOL, "maybe", {"__v_text": "maybe"}),
         (Type.TEXT, 12, {"": "12"}),
@@ -92,6 +95,25 @@ def test_values_as_columns_hold_them(kind: Type, value: Any, held: dict[str, Any
     assert {key: cell for key, cell in row.items() if key != "id" and cell is not None} == {
         f"{name}{suffix}": cell for suffix, cell in held.items()
     }
+
+
+@pytest.mark.parametrize("name", ["", "\x00", "\x00\x00"])
+def test_no_key_is_empty(name: str) -> None:
+    """A column of a key is not nullable: a null in it would end the load."""
+    table = union([to_arrow(TYPES, Sheet([{"id": name}, {"id": "k\x00"}]), {})])
+    assert table.column("id").to_pylist() == ["-", "k"]
+    table.validate(full=True)
+
+
+def test_texts_of_a_discovered_column_are_the_same_every_night() -> None:
+    mixed = Sheet([{"id": "a", "new": "text"}, {"id": "b", "new": ["listed\x00"]}])
+    listed = Sheet([{"id": "c", "new": ["too\x00"]}])
+    known: dict[str, Type] = {}
+    first, later = (
+        conform(TYPES, union([to_arrow(TYPES, rows, known) for rows in (mixed, listed)]), known) for _ in range(2)
+    )
+    texts = {"a": "text", "b": '["listed"]', "c": '["too"]'}
+    assert first.to_pylist() == later.to_pylist() == [{"id": name, "new": text} for name, text in texts.items()]
 
 
 @given(JSON)
@@ -124,6 +146,7 @@ def test_json_columns_hold_valid_json_without_nul(value: Any) -> None:
         ([True, 1], Type.TEXT),
         ([1, "a"], Type.TEXT),
         ([1, {"a": 1}], Type.JSON),
+        (["a", {"a": 1}], Type.TEXT),
         ([[], None], Type.JSON),
     ],
 )

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from itertools import chain
+from math import isfinite
 from typing import Any
 
 import orjson
@@ -39,7 +40,9 @@ _FILLERS: dict[Type, Any] = {
     Type.DATE: date(1970, 1, 1),
     Type.TIMESTAMP: datetime(1970, 1, 1, tzinfo=UTC),
 }
-"""Key columns of a tombstone below its parent's grain: the row is never stored, but no key may be null."""
+"""Key columns of a tombstone below its parent's grain: the row is never stored, but no key may be null.
+
+The text also stands for names in keys that are nothing but NUL characters."""
 _NUMBERS = {pa.int64(), pa.float64()}
 _DATES = frozenset({date, type(None)})
 """Types of the values that are written as dates without being read first."""
@@ -109,14 +112,15 @@ def union(tables: Sequence[pa.Table]) -> pa.Table:
     """Arrow tables of one warehouse table → one; columns that some lack are null there, numbers widen.
 
     A discovered column that is of one kind here and of another there becomes text, as within one table (`infer`).
-    Texts are cleaned here, once for many rows: NUL characters go, empty texts become null.
+    Texts are cleaned here, once for many rows: NUL characters go, empty texts become null, in keys a dash.
     """
     mixed = _mixed(tables)
     uniform = [_with_text(table, mixed) for table in tables] if mixed else tables
     table = pa.concat_tables(uniform, promote_options="permissive").combine_chunks()
     for place, column in enumerate(table.schema):
         if pa.types.is_string(column.type):
-            table = table.set_column(place, column, _clean(table.column(place)))
+            empty_is = None if column.nullable else _FILLERS[Type.TEXT]
+            table = table.set_column(place, column, _clean(table.column(place), empty_is))
     return table
 
 
@@ -140,7 +144,7 @@ def infer(values: Iterable[Any]) -> Type | None:
     kinds = {type(value) for value in values if value is not None}
     if not kinds:
         return None
-    if kinds & {list, dict}:
+    if kinds & {list, dict} and str not in kinds:
         return Type.JSON
     if kinds == {bool}:
         return Type.BOOL
@@ -196,11 +200,11 @@ def _integers(values: Sequence[Any]) -> pa.Array:
         return found if found.type == pa.int64() else found.cast(pa.int64())
 
 
-def _clean(array: pa.ChunkedArray) -> pa.ChunkedArray:
+def _clean(array: pa.ChunkedArray, empty_is: str | None) -> pa.ChunkedArray:
     if any(map(_has_zero_byte, array.chunks)):
         array = pc.replace_substring(array, "\x00", "")
     if pc.any(pc.equal(array, "")).as_py():
-        array = pc.if_else(pc.equal(array, ""), None, array)
+        array = pc.if_else(pc.equal(array, ""), empty_is, array)
     return array
 
 
@@ -259,17 +263,22 @@ def _number(text: str) -> int | float:
         return float(text)
 
 
+def _to_double(value: Any) -> float | None:
+    number = float(value)
+    return number if isfinite(number) else None
+
+
 def _to_bool(value: Any) -> bool | None:
     return {True: True, False: False, "true": True, "false": False}.get(value)
 
 
 def _to_text(value: Any) -> str:
-    return value if isinstance(value, str) else json_text(value)
+    return value if isinstance(value, str) else _json(value)
 
 
 _COERCIONS: dict[Type, Callable[[Any], Any]] = {
     Type.BIGINT: _to_bigint,
-    Type.DOUBLE: float,
+    Type.DOUBLE: _to_double,
     Type.BOOL: _to_bool,
     Type.TEXT: _to_text,
     Type.DATE: _date,
