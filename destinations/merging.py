@@ -63,6 +63,10 @@ class MergingClient(SqlJobClientWithStagingDataset):
     def merge_job(self, file_path: str) -> "MergeJob":
         """Return the job that merges the files that `file_path` lists."""
 
+    @abstractmethod
+    def copy_job(self, file_path: str) -> "CopyJob":
+        """Return the job that adds the rows of a Parquet file to its table."""
+
     def initialize_storage(self, truncate_tables: Iterable[str] | None = None) -> None:
         """Make the dataset if there is none, and empty tables; a staging dataset is not made to empty none in it."""
         if truncate_tables is None or list(truncate_tables):
@@ -78,12 +82,14 @@ class MergingClient(SqlJobClientWithStagingDataset):
     def create_load_job(
         self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False
     ) -> LoadJob:
-        """Return dlt's own job, but for files of tables that are merged here, which must be Parquet."""
+        """Return dlt's own job, but for Parquet files, and for all files of tables that are merged here."""
+        file_format = ParsedLoadJobFileName.parse(file_path).file_format
         if not self._merges_files(table):
+            if file_format == "parquet":
+                return self.copy_job(file_path)
             return super().create_load_job(table, file_path, load_id, restore)
         if ReferenceFollowupJobRequest.is_reference_job(file_path):
             return self.merge_job(file_path)
-        file_format = ParsedLoadJobFileName.parse(file_path).file_format
         if file_format == "parquet":
             return _StagedJob(file_path)
         raise DestinationTerminalException(
@@ -144,6 +150,10 @@ class DiscreetJob(RunnableLoadJob):
         except Exception as error:
             return without_values(error, self.load_table_name, self._load_table["columns"])
         return None
+
+
+class CopyJob(DiscreetJob, HasFollowupJobs):
+    """Adds the rows of its Parquet file to its table."""
 
 
 class MergeJob(DiscreetJob):

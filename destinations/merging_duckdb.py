@@ -12,7 +12,7 @@ from dlt.destinations.sql_client import SqlClientBase
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 
 from destinations.location import DUCKDB
-from destinations.merging import MergeJob, MergingClient, MergingDestination
+from destinations.merging import CopyJob, MergeJob, MergingClient, MergingDestination
 from destinations.parquet import parquet
 
 _AT_ONCE = BoundedSemaphore(2)
@@ -67,6 +67,13 @@ class _Job(MergeJob):
         return allowed if inserted is None else max(1, min(allowed, inserted // _ROWS_PER_THREAD))
 
 
+class _CopyJob(CopyJob):
+    def load(self) -> None:
+        client = cast(_Client, self._job_client).sql_client
+        table = client.make_qualified_table_name(self.load_table_name)
+        client.execute_sql(f"INSERT INTO {table} BY NAME FROM {parquet([self._file_path])}")
+
+
 class _MergeSql(SqlMergeFollowupJob):
     @classmethod
     def gen_key_table_clauses(
@@ -89,3 +96,6 @@ class _MergeSql(SqlMergeFollowupJob):
 class _Client(MergingClient, DuckDbClient):
     def merge_job(self, file_path: str) -> MergeJob:
         return _Job(file_path)
+
+    def copy_job(self, file_path: str) -> CopyJob:
+        return _CopyJob(file_path)

@@ -13,9 +13,6 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 from dlt.common.destination import DestinationCapabilitiesContext
-from dlt.common.destination.client import HasFollowupJobs, LoadJob
-from dlt.common.destination.typing import PreparedTableSchema
-from dlt.common.storages.load_package import ParsedLoadJobFileName
 from dlt.destinations import postgres
 from dlt.destinations.impl.postgres.postgres import PostgresClient
 from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
@@ -24,7 +21,7 @@ from duckdb import DuckDBPyConnection, DuckDBPyRelation
 from pyarrow import csv
 
 from destinations.location import POSTGRES, quoted
-from destinations.merging import DiscreetJob, MergeJob, MergingClient, MergingDestination
+from destinations.merging import CopyJob, MergeJob, MergingClient, MergingDestination
 from destinations.parquet import parquet
 
 _READER_MEMORY = "256MB"
@@ -85,7 +82,7 @@ class _Job(MergeJob):
         return query
 
 
-class _CopyJob(DiscreetJob, HasFollowupJobs):
+class _CopyJob(CopyJob):
     def load(self) -> None:
         assert isinstance(self._job_client, PostgresClient)
         client = self._job_client.sql_client
@@ -97,12 +94,8 @@ class _Client(MergingClient, PostgresClient):
     def merge_job(self, file_path: str) -> MergeJob:
         return _Job(file_path)
 
-    def create_load_job(
-        self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False
-    ) -> LoadJob:
-        if ParsedLoadJobFileName.parse(file_path).file_format == "parquet" and not self._merges_files(table):
-            return _CopyJob(file_path)
-        return super().create_load_job(table, file_path, load_id, restore)
+    def copy_job(self, file_path: str) -> CopyJob:
+        return _CopyJob(file_path)
 
 
 @contextmanager

@@ -27,9 +27,12 @@ def write_plain_numbers() -> None:
 
 
 def parquet(files: Sequence[str]) -> str:
-    """The SQL by which DuckDB reads `files` as one relation; columns that a file lacks are null."""
+    """The SQL by which DuckDB reads `files` as one relation; columns that a file lacks are null.
+
+    A folder on the way to them that is called like `date=2026-03-01` is none of their columns.
+    """
     listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-    return f"read_parquet([{listed}], union_by_name = true)"
+    return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
 
 
 def _create_writer(writer: ArrowToParquetWriter, schema: "pa.Schema") -> "pq.ParquetWriter":

@@ -60,7 +60,8 @@ def _rows(client: FilesystemClient, name: str) -> str:
     place = _text(_readable(client, client.get_table_prefix(name)))
     if table_format == DELTA:
         return f"delta_scan('{place.rstrip('/')}')"
-    return f"read_parquet('{place}{'**/' if place.endswith('/') else ''}*.parquet', union_by_name = true)"
+    files = f"{place}{'**/' if place.endswith('/') else ''}*.parquet"
+    return f"read_parquet('{files}', union_by_name = true, hive_partitioning = false)"
 
 
 def _readable(client: FilesystemClient, path: str) -> str:

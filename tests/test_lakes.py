@@ -214,7 +214,7 @@ def test_two_nights_in_a_bucket(
 def test_a_folder_may_have_nearly_any_name(
     at: Callable[..., Lake], workplace: Path, monkeypatch: pytest.MonkeyPatch, table_format: str
 ) -> None:
-    place = at(workplace / "our lake #1/küche", table_format)
+    place = at(workplace / "our lake #1/date=2026-03-01/küche", table_format)
     with workspace() as sandbox:
         configure(monkeypatch, sandbox, start_date=RECENTLY)
         assert sync(place.name, "kpis") == 0

@@ -287,3 +287,12 @@ def test_no_value_that_postgres_refuses_is_in_any_word_or_file(workplace, postgr
         notes += [path.read_text() for path in workplace.rglob("*.exception")]
         assert any("children, line 1, column value" in note for note in notes)
         assert not [note for note in notes if "SECRET" in note or "1e200000" in note]
+
+
+@pytest.mark.parametrize("folder", ["value=folder", "a'b"])
+@pytest.mark.parametrize("disposition", ["merge", "append"])
+def test_rows_are_those_of_the_files_whatever_the_folder_is_called(warehouse, workplace, folder, disposition):
+    """DuckDB would take a folder `value=folder` for a column of every file below it."""
+    how = {"write_disposition": "append"} if disposition == "append" else {}
+    load(workplace / folder, destination(warehouse.name), [table(("a", 1, "x", None))], **how)
+    assert stored(warehouse) == [("a", 1, "x")]
