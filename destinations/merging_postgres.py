@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import psycopg2
 import pyarrow as pa
 from dlt.common.destination import DestinationCapabilitiesContext
 from dlt.destinations import postgres
+from dlt.destinations.exceptions import DatabaseTransientException
 from dlt.destinations.impl.postgres.postgres import PostgresClient
 from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
 from dlt.destinations.sql_client import SqlClientBase
@@ -90,7 +92,21 @@ class _CopyJob(CopyJob):
             _copy(client, client.make_qualified_table_name(self.load_table_name), source.table("rows"))
 
 
+class _SqlClient(Psycopg2SqlClient):
+    def open_connection(self) -> Any:
+        """Connect. Raises as dlt does for statements, and a server without a free connection has one later."""
+        try:
+            return super().open_connection()
+        except psycopg2.OperationalError as error:
+            raise DatabaseTransientException(error) from None
+
+
 class _Client(MergingClient, PostgresClient):
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        made = self.sql_client
+        self.sql_client = _SqlClient(made.dataset_name, made.staging_dataset_name, made.credentials, made.capabilities)
+
     def merge_job(self, file_path: str) -> MergeJob:
         return _Job(file_path)
 

@@ -11,12 +11,15 @@ from destinations.location import quoted
 _CAUSES = (
     ("password authentication failed", "refuses the user {username} or the password"),
     ("no pg_hba.conf entry", "does not let the user {username} connect from this machine"),
-    ('role "', "does not know the user {username}"),
-    ('database "', "has no database {database}"),
+    ('role "{username}" does not exist', "does not know the user {username}"),
+    ("not permitted to log in", "does not let the user {username} log in"),
+    ('database "{database}" does not exist', "has no database {database}"),
+    ("permission denied for database", "does not let the user {username} connect to the database (GRANT CONNECT)"),
     ("could not translate host name", "cannot be found: the host name {host} is unknown"),
     ("Connection refused", "refuses the connection: nothing listens at {host}:{port}"),
     ("timeout expired", "does not answer in time"),
-    ("too many clients", "has no connection left"),
+    ("too many c", "has no connection left, as the server, the database or the user may have no more at a time"),
+    ("connection slots are reserved", "has no connection left that a user like this may have"),
     ("SSL", "and this machine do not agree on SSL (sslmode in the connection string)"),
 )
 
@@ -81,5 +84,5 @@ def address(credentials: PostgresCredentials) -> str:
 
 
 def _sentence(credentials: PostgresCredentials, answer: str, setting: str) -> str:
-    cause = next((cause for text, cause in _CAUSES if text in answer), "cannot be reached")
+    cause = next((cause for text, cause in _CAUSES if text.format(**credentials) in answer), "cannot be reached")
     return f"{address(credentials)} {cause.format(**credentials)}: check {setting}."

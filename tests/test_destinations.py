@@ -53,6 +53,21 @@ def at(url: str, **parts: str) -> str:
 
 
 @contextlib.contextmanager
+def reader(url: str) -> Iterator["psycopg2.extensions.cursor"]:
+    """A cursor of the superuser of `url`, while there is a role `reader` whose password is the same."""
+    owner = psycopg2.connect(url)
+    owner.autocommit = True
+    with owner.cursor() as cursor:
+        cursor.execute("DROP ROLE IF EXISTS reader")
+        cursor.execute("CREATE ROLE reader LOGIN PASSWORD 'reader'")
+        try:
+            yield cursor
+        finally:
+            cursor.execute("DROP OWNED BY reader; DROP ROLE reader")
+    owner.close()
+
+
+@contextlib.contextmanager
 def process_holding(file: Path):
     """Another process that has the DuckDB file open; yields its process id."""
     code = f"import duckdb; c = duckdb.connect({str(file)!r}); print('open', flush=True); input()"
@@ -270,25 +285,43 @@ def test_a_database_that_cannot_keep_every_text_is_refused(workplace, monkeypatc
 
 
 def test_a_user_who_may_not_create_is_told_what_to_grant(workplace, monkeypatch, postgres_url):
-    owner = psycopg2.connect(postgres_url)
-    owner.autocommit = True
-    with owner.cursor() as cursor:
-        cursor.execute("DROP ROLE IF EXISTS reader")
-        cursor.execute("CREATE ROLE reader LOGIN PASSWORD 'reader'")
     monkeypatch.setenv(POSTGRES, at(postgres_url, user="reader", password="reader"))
-    assert "grant it CREATE and TEMPORARY on the database" in refusal("postgres")
-    with owner.cursor() as cursor:
+    with reader(postgres_url) as cursor:
+        assert "grant it CREATE and TEMPORARY on the database" in refusal("postgres")
         cursor.execute("CREATE SCHEMA braze")
-    assert "on the schema braze if it exists" in refusal("postgres")
-    with owner.cursor() as cursor:
+        assert "on the schema braze if it exists" in refusal("postgres")
         cursor.execute("GRANT USAGE, CREATE ON SCHEMA braze TO reader")
-    check(destination("postgres"), "braze")
-    with owner.cursor() as cursor:
+        check(destination("postgres"), "braze")
         cursor.execute(f'REVOKE TEMPORARY ON DATABASE "{urlsplit(postgres_url).path[1:]}" FROM PUBLIC')
-    assert "TEMPORARY on the database" in refusal("postgres")
-    with owner.cursor() as cursor:
-        cursor.execute("DROP OWNED BY reader; DROP ROLE reader")
-    owner.close()
+        assert "TEMPORARY on the database" in refusal("postgres")
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("ALTER ROLE reader NOLOGIN", "does not let the user reader log in"),
+        ("REVOKE CONNECT ON DATABASE {database} FROM PUBLIC", "does not let the user reader connect to the database"),
+        ("ALTER ROLE reader CONNECTION LIMIT 0", "has no connection left"),
+        ("ALTER DATABASE {database} CONNECTION LIMIT 0", "has no connection left"),
+    ],
+)
+def test_a_user_who_may_not_connect_is_told_why(workplace, monkeypatch, postgres_url, statement, expected):
+    monkeypatch.setenv(POSTGRES, at(postgres_url, user="reader", password="reader"))
+    with reader(postgres_url) as cursor:
+        cursor.execute(statement.format(database=f'"{urlsplit(postgres_url).path[1:]}"'))
+        assert expected in refusal("postgres")
+
+
+def test_a_run_that_gets_no_further_connection_ends_with_a_sentence(workplace, monkeypatch, postgres_url):
+    """The lock has a connection of its own."""
+    monkeypatch.setenv(POSTGRES, at(postgres_url, user="reader", password="reader"))
+    monkeypatch.setenv("SOURCES__BRAZE__API_KEY", "key")
+    monkeypatch.setenv("SOURCES__BRAZE__ENDPOINT", "http://127.0.0.1:9")
+    with reader(postgres_url) as cursor:
+        cursor.execute("CREATE SCHEMA braze AUTHORIZATION reader; ALTER ROLE reader CONNECTION LIMIT 1")
+        result = braze_elt("sync", "--destination", "postgres")
+    assert result.exit_code == 1, result.output
+    assert "too many connections for role" in sentence(result)
 
 
 def test_a_destination_whose_packages_are_missing_says_what_to_install(workplace, monkeypatch):
