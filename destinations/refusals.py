@@ -27,6 +27,8 @@ _PLAIN_IN_POSTGRES = frozenset(
 _ABOUT_ROWS_IN_POSTGRES = ("22", "23")
 _COPIED = re.compile(r"^COPY [^:]*", re.MULTILINE)
 _INSUFFICIENT_PRIVILEGE = "42501"
+_TOO_MANY_CONNECTIONS = "53300"
+_NOT_LET_IN = re.compile("too many (?:clients|connections)|connection slots are reserved")
 _ABOUT_VALUES = frozenset({"DataError", "IntegrityError"})
 """What any driver calls errors about values."""
 
@@ -71,7 +73,10 @@ def sqlstate(error: BaseException) -> str:
     """The code that Postgres gave `error`, also within an exception of dlt's; empty if there is none."""
     while isinstance(error, DatabaseException):
         error = error.dbapi_exception
-    return getattr(error, "pgcode", None) or ""
+    if code := getattr(error, "pgcode", None):
+        return str(code)
+    # The driver leaves out the code of what hindered a connection.
+    return _TOO_MANY_CONNECTIONS if _NOT_LET_IN.search(str(error)) else ""
 
 
 def refuses_rows(error: BaseException) -> bool:

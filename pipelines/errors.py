@@ -19,7 +19,10 @@ _LASTING = {
 }
 """What to do about refusals of Postgres that the next run would meet again, by SQLSTATE."""
 _LASTING_FOR_ROWS = "See what somebody has added to the table or changed in it, such as a constraint."
-_PASSING = {"55P03": "End the session that keeps the table open."}
+_PASSING = {
+    "53300": "Let the user of the load have more connections at a time, or set LOAD__WORKERS=1: each worker takes one.",
+    "55P03": "End the session that keeps the table open.",
+}
 """What to do about those that it need not meet."""
 
 

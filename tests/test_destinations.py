@@ -322,6 +322,7 @@ def test_a_run_that_gets_no_further_connection_ends_with_a_sentence(workplace, m
         result = braze_elt("sync", "--destination", "postgres")
     assert result.exit_code == 1, result.output
     assert "too many connections for role" in sentence(result)
+    assert "LOAD__WORKERS=1" in sentence(result)
 
 
 def test_a_destination_whose_packages_are_missing_says_what_to_install(workplace, monkeypatch):
