@@ -173,6 +173,8 @@ def test_post_sends_json_and_takes_201() -> None:
         (Reply(400, {"message": "campaign_id is unknown"}), UnknownEntity, "campaign_id c1"),
         (Reply(401, {"message": f"Invalid API key: {KEY}"}), InvalidKey, "`endpoint`"),
         (Reply(403, {"message": "Access Denied"}), PermissionDenied, "campaigns.details"),
+        (Reply(403, {"message": "Forbidden"}), PermissionDenied, "the account is inactive"),
+        (Reply(403, {"message": "Forbidden"}), PermissionDenied, "campaigns.details"),
         (
             Reply(404, {"message": "Not found"}),
             NotAvailable,

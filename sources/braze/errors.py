@@ -74,11 +74,17 @@ class Unreachable(ConfigurationError):
 
 
 class PermissionDenied(BrazeError):
-    """403, or 401 on an endpoint while others answered: the key lacks the endpoint's permission."""
+    """403, or 401 on an endpoint while others answered: the key lacks the endpoint's permission.
+
+    Braze also says "Forbidden" where it is not the key: of an account that is inactive, or has not bought this.
+    """
 
     def __init__(self, endpoint: Endpoint, status: int, detail: str) -> None:
+        perhaps = ""
+        if "forbidden" in detail.lower():
+            perhaps = " Ask Braze whether the account is inactive, or its plan lacks this; otherwise it is the key."
         super().__init__(
-            f"The API key may not use {endpoint.path} ({status}: {detail}). Keys cannot be edited: create one"
+            f"The API key may not use {endpoint.path} ({status}: {detail}).{perhaps} Keys cannot be edited: create one"
             f" that also has the permission {endpoint.permission} and set it as `api_key`.",
             endpoint=endpoint,
             status=status,
