@@ -4,7 +4,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -166,6 +166,8 @@ def _check_other(destination: AnyDestination, dataset: str, write: bool = True) 
                     _prove_file(client, initialized)
                 if initialized:
                     _prove_format(client, table_format, destination)
+                elif client.config.protocol == "s3":
+                    _prove_bucket(client)
             elif write and client.capabilities.sqlglot_dialect not in _UNPROVEN:
                 _prove_table(client.sql_client, initialized)
 
@@ -184,10 +186,25 @@ def _reaching(destination: AnyDestination, dataset: str) -> Iterator[None]:
     except DestinationError:
         raise
     except Exception as error:  # every driver has its own, and their texts may hold credentials
-        raise DestinationUnavailable(
-            f"The {name} destination at {location(destination, dataset)} cannot be used "
-            f"({type(error).__name__}): check {place_setting(destination)} and what its user may do."
-        ) from None
+        raise DestinationUnavailable(_hindrance(destination, location(destination, dataset), error)) from None
+
+
+def _hindrance(destination: AnyDestination, place: str, error: Exception) -> str:
+    """What is in the way according to `error`, of which only the kind is told."""
+    setting, credentials = place_setting(destination), credentials_setting(destination)
+    if is_lake(destination) and "://" in place:
+        if isinstance(error, FileNotFoundError):
+            return f"There is no bucket for {place}: make it, or correct {setting}."
+        if isinstance(error, PermissionError):
+            return (
+                f"{place} refuses these credentials, or what they are used for: check {credentials}, and that their"
+                " user may list, read, write and delete there."
+            )
+        setting += f", {credentials}"
+    return (
+        f"The {destination.destination_name} destination at {place} cannot be used ({type(error).__name__}):"
+        f" check {setting} and what its user may do."
+    )
 
 
 def _extra(destination: AnyDestination, error: ImportError) -> str:
@@ -238,6 +255,13 @@ def _prove_file(client: Any, initialized: bool) -> None:
         files.rmdir(folder)
     if new_parent:
         files.rmdir(parent)
+
+
+def _prove_bucket(client: Any) -> None:
+    """Raise FileNotFoundError if there is no bucket: a dataset in it just seems not to be there, then."""
+    bucket = client.dataset_path.partition("/")[0]
+    with suppress(PermissionError):  # who may use a part of a bucket need not see all of it
+        client.fs_client.info(bucket)
 
 
 def _prove_format(client: Any, table_format: str | None, destination: AnyDestination) -> None:

@@ -29,6 +29,7 @@ _LISTS = {DELTA: "_delta_log", ICEBERG: "metadata"}
 
 _LOAD_FILE = re.compile(r".*?__(?P<load>\d+\.\d+)(__[0-9a-f]*)?\.jsonl")
 _ROWS_FILE = re.compile(r"(?P<load>\d+\.\d+)\.")
+_DELTA_ROWS_FILE = re.compile(r"part-\d+-")
 _PARQUET_ENDS = b"PAR1"
 
 
@@ -43,8 +44,17 @@ def client_of(pipeline: dlt.Pipeline) -> FilesystemClient:
 
 
 def table_names(client: FilesystemClient) -> list[str]:
-    """The tables that have files, dlt's own left out."""
-    return sorted(name for name in client.schema.data_table_names() if _files_of(client, name))
+    """The tables that can be read, dlt's own left out: they have files, and the list of what counts if there is one."""
+    return sorted(name for name in client.schema.data_table_names() if _is_readable(client, name))
+
+
+def _is_readable(client: FilesystemClient, table: str) -> bool:
+    files, listed = _files_of(client, table), _LISTS.get(_table_format(client, table))
+    return any(f"/{listed}/" in file for file in files) if listed else bool(files)
+
+
+def _table_format(client: FilesystemClient, table: str) -> str:
+    return client.prepare_load_table(table).get("table_format") or PARQUET
 
 
 def _files_of(client: FilesystemClient, table: str) -> list[str]:
@@ -65,7 +75,8 @@ def format_of(client: FilesystemClient) -> str | None:
         for table_format, folder in _LISTS.items():
             if folder in inside:
                 return table_format
-        if any(name.endswith(f".{PARQUET}") for name in inside):
+        # Delta writes rows before its list: a run that was killed in between has left them alone.
+        if any(name.endswith(f".{PARQUET}") and not _DELTA_ROWS_FILE.match(name) for name in inside):
             return PARQUET
     return None
 
@@ -201,9 +212,9 @@ class CurrentRows(FilesystemSqlClient):
 
     def _files(self, name: str) -> list[str]:
         client = self.remote_client
-        table_format = client.prepare_load_table(name).get("table_format")
+        table_format = _table_format(client, name)
         if table_format == DELTA:
-            return list(map(unquote, client.load_open_table(DELTA, name).file_uris()))
+            return list(map(unquote, client.load_open_table("delta", name).file_uris()))
         if table_format == ICEBERG:
             return _iceberg_files(client, name)
         return [

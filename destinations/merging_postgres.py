@@ -25,6 +25,7 @@ from pyarrow import csv
 from destinations.location import POSTGRES, quoted
 from destinations.merging import CopyJob, MergeJob, MergingClient, MergingDestination
 from destinations.parquet import parquet
+from destinations.postgres_server import lock_key
 
 _READER_MEMORY = "256MB"
 _SENT_BYTES = 1 << 16
@@ -67,6 +68,8 @@ class _Job(MergeJob):
         keys = ", ".join(columns)
         same = " AND ".join(f"{table}.{key} = replaced.{key}" for key in columns)
         with _reading(files) as source:
+            # A merge that began before another has ended would not see, and so not replace, the rows of that.
+            client.execute_sql("SELECT pg_advisory_xact_lock(%s)", lock_key(table))
             client.execute_sql(f"CREATE TEMPORARY TABLE replaced ON COMMIT DROP AS SELECT {keys} FROM {table} LIMIT 0")  # noqa: S608
             _copy(client, "replaced", source.sql(f"SELECT DISTINCT {keys} FROM rows"))  # noqa: S608
             client.execute_sql("ANALYZE replaced")  # nobody else tells the planner about a temporary table

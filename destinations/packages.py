@@ -1,6 +1,6 @@
 """Load packages: from dlt's extract to its load, and those that a killed run left behind."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 import dlt
@@ -14,10 +14,15 @@ from destinations.location import duckdb_file, is_sql, sql_client
 _STATE = "_dlt_pipeline_state"
 
 
-def load_package(pipeline: dlt.Pipeline, source: DltSource) -> None:
-    """Load what `source` yields, as one package. Raises dlt's PipelineStepFailed."""
+def load_package(pipeline: dlt.Pipeline, source: DltSource, before_load: Callable[[], None] | None = None) -> None:
+    """Load what `source` yields, as one package; `before_load` is called once all of it is there.
+
+    Raises dlt's PipelineStepFailed.
+    """
     pipeline.extract(source)
     pipeline.normalize()
+    if before_load:
+        before_load()
     with kept_open(pipeline):
         pipeline.load()
 

@@ -116,8 +116,10 @@ def make_pipeline(
 
 
 @contextmanager
-def opened(job: Job, settings: Settings) -> Iterator[dlt.Pipeline]:
+def opened(job: Job, settings: Settings) -> Iterator[tuple[dlt.Pipeline, Callable[[], None]]]:
     """The job's pipeline, locked, its warehouse checked, its state taken from the warehouse, earlier loads completed.
+
+    With it comes what is to be called before each load, to keep the lock.
 
     What was left pending under other rules for personal data is dropped and asked for again.
 
@@ -130,9 +132,9 @@ def opened(job: Job, settings: Settings) -> Iterator[dlt.Pipeline]:
         check(pipeline.destination, job.dataset)
         if notice := append_notice(pipeline):
             logger.warning(notice)
-        with lock(pipeline.destination, job.dataset):
+        with lock(pipeline.destination, job.dataset) as keep_lock:
             _put_in_order(pipeline, job, settings)
-            yield pipeline
+            yield pipeline, keep_lock
 
 
 def _put_in_order(pipeline: dlt.Pipeline, job: Job, settings: Settings) -> None:

@@ -3,7 +3,7 @@
 import logging
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import dlt
@@ -51,7 +51,7 @@ def _run(job: Job, plan: bool, outcome: Outcome) -> ExitCode:
     _check_days(job, settings)
     if USERS_RESOURCE in names and settings.export_bucket:
         open_bucket(settings.export_bucket)  # a bucket that cannot be opened ends the run before it has begun
-    with opened(job, settings) as pipeline:
+    with opened(job, settings) as (pipeline, keep_lock):
         request = job.profiles(settings, exports_folder(pipeline))
         extraction = Extraction(settings, job.client(settings), job.now, job.only, dry=plan, request=request)
         outcome.traffic, outcome.failures = extraction.run.client.traffic, extraction.failures
@@ -69,7 +69,7 @@ def _run(job: Job, plan: bool, outcome: Outcome) -> ExitCode:
                 if outcome.status is not Status.OK:
                     print_gaps(extraction)
                 return ExitCode.FAILED if extraction.stopping else ExitCode.OK
-            _load(job, pipeline, extraction, outcome, names)
+            _load(job, pipeline, extraction, outcome, names, keep_lock)
     print_outcome(extraction, outcome)
     return outcome.exit_code
 
@@ -88,7 +88,14 @@ def _check_days(job: Job, settings: Settings) -> None:
         )
 
 
-def _load(job: Job, pipeline: dlt.Pipeline, extraction: Extraction, outcome: Outcome, names: tuple[str, ...]) -> None:
+def _load(
+    job: Job,
+    pipeline: dlt.Pipeline,
+    extraction: Extraction,
+    outcome: Outcome,
+    names: tuple[str, ...],
+    keep_lock: Callable[[], None],
+) -> None:
     ledger = Ledger(outcome, pipeline, extraction, names)
     with Reporter(extraction.run.record.progress, job.log_format):
         first = True
@@ -97,7 +104,7 @@ def _load(job: Job, pipeline: dlt.Pipeline, extraction: Extraction, outcome: Out
             package = resources(extraction, chunk, names)
             if first:
                 package.append(ledger.opening())
-            _run_package(pipeline, package, extraction)
+            _run_package(pipeline, package, extraction, keep_lock)
             chunk.committed(extraction)
             outcome.rows.update(chunk.tables)
             first = False
@@ -109,7 +116,7 @@ def _load(job: Job, pipeline: dlt.Pipeline, extraction: Extraction, outcome: Out
     if job.only and outcome.status is not Status.INTERRUPTED:
         last_package.append(ended_backfill(extraction, names))
     if last_package:
-        _run_package(pipeline, last_package, extraction)
+        _run_package(pipeline, last_package, extraction, keep_lock)
     with loading(), kept_open(pipeline):
         ledger.close()
         write_comments(pipeline, descriptions(pipeline.default_schema))
@@ -124,12 +131,17 @@ def _status(extraction: Extraction) -> Status:
     return Status.PARTIAL if extraction.failures else Status.OK
 
 
-def _run_package(pipeline: dlt.Pipeline, package: list[DltResource], extraction: Extraction) -> None:
-    """Load one package. Raises what ended the extraction, or `RunFailed` if it could not be written or loaded."""
+def _run_package(
+    pipeline: dlt.Pipeline, package: list[DltResource], extraction: Extraction, keep_lock: Callable[[], None]
+) -> None:
+    """Load one package. Raises what ended the extraction, or `RunFailed` if it could not be written or loaded.
+
+    Also `DestinationBusy` if the lock on the dataset was lost, and another run has it now.
+    """
     source = DltSource(dlt.Schema(SOURCE), SOURCE, package)
     try:
         with loading():
-            load_package(pipeline, source)
+            load_package(pipeline, source, keep_lock)
             ensure_indexes(pipeline, merge_keys())  # the next package is merged by them
     except Exception:
         extraction.stop()

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 
+from destinations.factory import destination
+from destinations.locks import lock
 from pipelines.errors import RunFailed
 from pipelines.job import Job
 from pipelines.run import run
@@ -238,6 +240,27 @@ def test_two_runs_at_once(warehouse: Warehouse, sandbox: Sandbox, monkeypatch: p
     sandbox.set(latency=0)
     assert first.wait() == 0
     assert wrong(warehouse, sandbox) == []
+
+
+@pytest.mark.parametrize("taken", [True, False], ids=["taken by another run", "free"])
+def test_a_lock_that_is_lost_in_the_night(
+    taken: bool, sandbox: Sandbox, workplace: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection goes while requests are under way: no two runs load, and one that is alone goes on."""
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres_url)
+    warehouse = Warehouse("postgres", postgres_url)
+    sandbox.set(latency=0.3)
+    child = Child(command, "sync", "--select", "kpis", "--destination", "postgres")
+    child.when(lambda: requests_sent(sandbox) > 0)
+    assert warehouse.query("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'") == [(True,)]
+    with lock(destination("postgres"), "braze") if taken else nullcontext():
+        assert child.wait() == (1 if taken else 0), child.log.read_text()
+    if taken:
+        said = child.log.read_text().splitlines()[-1]
+        assert said.startswith("Error: The connection that held the dataset was lost. Another run is loading")
+        assert warehouse.query("SELECT to_regclass('braze.kpi_daily')") == [(None,)]
+        assert sync(warehouse, "kpis") == 0
+    assert wrong(warehouse, sandbox, tables=("kpi_daily",)) == []
 
 
 def test_the_working_directory_may_be_lost(sandbox: Sandbox, workplace: Path) -> None:

@@ -1,6 +1,7 @@
 """Destinations by name, what stands in the way of using one, and who may use it."""
 
 import contextlib
+import os
 import re
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import duckdb
 import psycopg2
 import pyarrow as pa
 import pytest
+from dlt.destinations.impl.postgres.configuration import PostgresCredentials
 from dlt.extract import DltResource
 from dlt.extract.items import DataItemWithMeta
 
@@ -344,7 +346,10 @@ def test_another_sql_destination_is_opened(workplace, monkeypatch):
         check(destination("sqlalchemy"), "braze")
 
 
-def test_postgres_that_goes_away_during_the_check_is_no_fault_of_the_settings(workplace, monkeypatch, postgres_url):
+@pytest.mark.parametrize("passed", [(), ("pipelines.job.check",)], ids=["while it is checked", "while it is locked"])
+def test_postgres_that_goes_away_at_the_beginning_is_no_fault_of_the_settings(
+    workplace, monkeypatch, postgres_url, passed
+):
     monkeypatch.setenv(POSTGRES, postgres_url)
     connect = postgres_server.connect
 
@@ -358,6 +363,8 @@ def test_postgres_that_goes_away_during_the_check_is_no_fault_of_the_settings(wo
     monkeypatch.setattr(postgres_server, "connect", connect_and_lose)
     monkeypatch.setenv("SOURCES__BRAZE__API_KEY", "key")
     monkeypatch.setenv("SOURCES__BRAZE__ENDPOINT", "http://127.0.0.1:9")
+    for step in passed:
+        monkeypatch.setattr(step, lambda *_: None)
     result = braze_elt("sync", "--destination", "postgres")
     assert result.exit_code == 1, result.output
     assert "has gone away" in sentence(result)
@@ -404,6 +411,15 @@ def test_the_lock_ends_with_the_process_that_held_it(workplace, monkeypatch, pos
         except DestinationBusy:
             waiting.wait(0.05)
     pytest.fail("the lock outlived its process")
+
+
+def test_firewalls_see_connections_that_wait(postgres_url):
+    credentials = PostgresCredentials(postgres_url)
+    connection = postgres_server.connect(credentials, POSTGRES)
+    with socket.socket(fileno=os.dup(connection.fileno())) as its:
+        assert its.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert its.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 120
+    connection.close()
 
 
 # Reading

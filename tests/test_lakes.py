@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count, product
@@ -18,6 +19,7 @@ import boto3
 import botocore.config
 import pyarrow.parquet as pq
 import pytest
+import requests
 import s3fs
 from click.testing import CliRunner
 
@@ -27,6 +29,7 @@ from pipelines.job import Job
 from pipelines.verify import run_verify
 from sources.braze.model import Type
 from sources.braze_sandbox import Sandbox
+from tests.commands import braze_elt, sentence
 from tests.lakes import Lake, copied, lake
 from tests.warehouses import Warehouse
 from tests.workspaces import (
@@ -46,6 +49,7 @@ from tests.workspaces import (
 
 CAMPAIGNS = "campaigns,campaign_series"
 EVERYTHING = f"{CAMPAIGNS},canvases,canvas_series,segments,segment_series,events,event_series,kpis"
+CREDENTIALS = "DESTINATION__FILESYSTEM__CREDENTIALS"
 URL, FORMAT = "DESTINATION__FILESYSTEM__BUCKET_URL", "DESTINATION__FILESYSTEM__TABLE_FORMAT"
 
 RECENTLY = TODAY - timedelta(days=12)
@@ -84,6 +88,25 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
             boto3.client("s3", config=retries).create_bucket(Bucket="lakes")
             yield Bucket("s3://lakes", log)
         server.terminate()
+
+
+def key_of(user: str, actions: list[str]) -> dict[str, str]:
+    """The key of a new user who may do nothing but these actions."""
+    iam = boto3.client("iam")
+    iam.create_user(UserName=user)
+    allowed = {"Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}], "Version": "2012-10-17"}
+    iam.put_user_policy(UserName=user, PolicyName="allowed", PolicyDocument=json.dumps(allowed))
+    key: dict[str, str] = iam.create_access_key(UserName=user)["AccessKey"]
+    return key
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """The server of the bucket looks at keys, and what their users may do."""
+    switch = f"{os.environ['AWS_ENDPOINT_URL']}/moto-api/reset-auth"
+    requests.post(switch, data="0", timeout=10)
+    yield
+    requests.post(switch, data="inf", timeout=10)
 
 
 @pytest.fixture
@@ -201,13 +224,48 @@ def test_two_nights_in_a_bucket(
     place = at(f"{bucket.url}/{table_format}", table_format)
     settings = {**KEYS, "REGION_NAME": REGION, "ENDPOINT_URL": os.environ["AWS_ENDPOINT_URL"]}
     for name, value in settings.items():
-        monkeypatch.setenv(f"DESTINATION__FILESYSTEM__CREDENTIALS__{name}", value)
+        monkeypatch.setenv(f"{CREDENTIALS}__{name}", value)
     two_nights(place, monkeypatch, workplace, "campaigns,kpis", canvases=1)
     monkeypatch.setattr("fsspec.dircache.time", SimpleNamespace(time=count(0, 3600).__next__))  # reading takes hours
     looks = bucket.looks()
     shown(place)
     assert read_history(Job("sync", destination=place.name)).loaded
     assert bucket.looks() - looks < 5, "files are listed, not asked for one by one"
+
+
+def test_a_bucket_that_does_not_exist_is_named(
+    bucket: Bucket, at: Callable[..., Lake], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at("s3://absent/lake", "parquet")
+    with workspace() as sandbox:
+        configure(monkeypatch, sandbox)
+        for command in (["sync", "--select", "kpis"], ["status"], ["verify", "--select", "kpis"]):
+            result = braze_elt(*command, "--destination", "filesystem")
+            assert result.exit_code == 2
+            assert f"There is no bucket for s3://absent/lake: make it, or correct {URL}" in sentence(result)
+        at(f"{bucket.url}/nothing/yet", "parquet")
+        assert "Nothing has been loaded here yet" in sentence(braze_elt("status", "--destination", "filesystem"))
+
+
+def test_a_bucket_that_refuses_names_the_credentials(
+    bucket: Bucket, at: Callable[..., Lake], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at(f"{bucket.url}/refused", "parquet")
+    reader = key_of("reader", ["s3:Get*", "s3:List*"])
+    wrong = {"AccessKeyId": reader["AccessKeyId"], "SecretAccessKey": "not-the-secret"}
+    with workspace() as sandbox, refusing():
+        configure(monkeypatch, sandbox)
+        for key, command in product([reader, wrong], (["sync", "--select", "kpis"], ["status"])):
+            monkeypatch.setenv(f"{CREDENTIALS}__AWS_ACCESS_KEY_ID", key["AccessKeyId"])
+            monkeypatch.setenv(f"{CREDENTIALS}__AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
+            result = braze_elt(*command, "--destination", "filesystem")
+            assert result.exit_code == 2
+            assert key["SecretAccessKey"] not in result.output
+            if (key, command) == (reader, ["status"]):
+                assert "Nothing has been loaded here yet" in sentence(result)
+            else:
+                assert f"check {CREDENTIALS}, and that their user may list, read, write and delete" in sentence(result)
+        assert sandbox.log.requests == []
 
 
 @pytest.mark.parametrize("table_format", ["parquet", "delta"])

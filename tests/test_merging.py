@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from destinations.factory import destination
 from destinations.settings import apply_loader_defaults
+from tests.children import Child
 from tests.repository import REPOSITORY
 from tests.warehouses import Warehouse
 
@@ -216,6 +217,36 @@ def test_a_connection_that_is_lost_while_rows_are_copied_is_made_again(workplace
     subprocess.run([sys.executable, "-c", MANY_ROWS, str(workplace)], check=True, env=environment, timeout=60)
     assert warehouse.query("SELECT count(*), min(value) FROM d.children") == [(30_000, "y")]
     assert warehouse.query("SELECT last_value > 1 FROM d.attempts") == [(True,)]
+
+
+WAIT_BEFORE_DELETING = """
+CREATE FUNCTION d.wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    PERFORM pg_advisory_xact_lock_shared(1);
+    RETURN OLD;
+END $$;
+CREATE TRIGGER wait BEFORE DELETE ON d.children FOR EACH ROW EXECUTE FUNCTION d.wait();
+"""
+
+
+def load_another(folder, value):
+    load(folder, destination("postgres"), [table(("a", 1, value, None))])
+
+
+def test_two_merges_into_a_table_at_the_same_time_double_no_row(workplace, postgres_url, monkeypatch):
+    """A run keeps loading when its lock on the dataset is gone, and another one may have begun."""
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres_url)
+    load(workplace, destination("postgres"), [table(("a", 1, "x", None))])
+    warehouse = Warehouse("postgres", postgres_url)
+    warehouse.execute(WAIT_BEFORE_DELETING)
+    gate = warehouse.connect()
+    gate.autocommit = True
+    gate.cursor().execute("SELECT pg_advisory_lock(1)")
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with Child(load_another, workplace / "one", "y") as one, Child(load_another, workplace / "other", "y") as other:
+        one.when(lambda: warehouse.query(waiting) == [(2,)])
+        gate.close()
+        assert [one.wait(), other.wait()] == [0, 0], one.log.read_text() + other.log.read_text()
+    assert stored(warehouse) == [("a", 1, "y")]
 
 
 def test_tables_that_dlt_nests_itself_are_merged_as_ever(warehouse, workplace):

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import signal
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 
 from pipelines.errors import RunFailed
 from sources.braze_sandbox import Sandbox
+from tests.children import Child, command_killed_at
+from tests.commands import braze_elt, sentence
 from tests.lakes import Lake, lake
 from tests.workspaces import NOW, TODAY, configure, differences, doubled, sync, workspace
 
@@ -78,6 +81,21 @@ def test_what_was_begun_of_a_later_snapshot_is_left_out(
     begun.touch()
     assert night(2) == 0
     assert not begun.exists()
+    assert right(lake(workplace / "lake"), sandbox)
+
+
+def test_rows_that_no_list_of_delta_names_yet_are_no_table(
+    sandbox: Sandbox, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Delta writes rows first: a run that was killed then must not look like one that loaded Parquet."""
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__TABLE_FORMAT", "delta")
+    first = ("dlt.common.libs.deltalake", "write_delta_table")
+    child = Child(command_killed_at, *first, "sync", "--select", "kpis", "--destination", "filesystem")
+    assert child.wait() == -signal.SIGKILL, child.log.read_text()
+    begun = workplace / "lake/braze/kpi_daily/part-00000-1a634229-1203-4f31-bae7-a6f33d58a573-c000.snappy.parquet"
+    begun.write_bytes(b"PAR1 and a part of the rows")
+    assert "Nothing has been loaded here yet" in sentence(braze_elt("status", "--destination", "filesystem"))
+    assert night(1) == 0
     assert right(lake(workplace / "lake"), sandbox)
 
 
