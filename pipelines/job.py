@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import dlt
+from dlt.extract import DltSource
 from filelock import FileLock, Timeout
 
 from destinations.access import check
@@ -18,7 +19,7 @@ from destinations.errors import DestinationError
 from destinations.factory import destination
 from destinations.location import exists, fingerprint, is_lake
 from destinations.locks import lock
-from destinations.packages import complete, kept_open
+from destinations.packages import complete, kept_open, load_package
 from destinations.settings import apply_loader_defaults
 from destinations.state import adopt
 from pipelines.errors import RunFailed, loading
@@ -115,11 +116,24 @@ def make_pipeline(
     return dlt.pipeline(name, destination=destination(destination_name, file, read_only), dataset_name=dataset)
 
 
-@contextmanager
-def opened(job: Job, settings: Settings) -> Iterator[tuple[dlt.Pipeline, Callable[[], None]]]:
-    """The job's pipeline, locked, its warehouse checked, its state taken from the warehouse, earlier loads completed.
+@dataclass(frozen=True)
+class OpenDataset:
+    """A dataset that belongs to this run alone: the pipeline into it, and what makes sure of the lock on it."""
 
-    With it comes what is to be called before each load, to keep the lock.
+    pipeline: dlt.Pipeline
+    keep_lock: Callable[[], None]
+
+    def load(self, source: DltSource) -> None:
+        """Load what `source` yields, as one package.
+
+        Raises dlt's PipelineStepFailed, and `DestinationBusy` if the lock was lost and another run has it now.
+        """
+        load_package(self.pipeline, source, self.keep_lock)
+
+
+@contextmanager
+def opened(job: Job, settings: Settings) -> Iterator[OpenDataset]:
+    """The job's dataset, locked, its warehouse checked, its state taken from the warehouse, earlier loads completed.
 
     What was left pending under other rules for personal data is dropped and asked for again.
 
@@ -134,7 +148,7 @@ def opened(job: Job, settings: Settings) -> Iterator[tuple[dlt.Pipeline, Callabl
             logger.warning(notice)
         with lock(pipeline.destination, job.dataset) as keep_lock:
             _put_in_order(pipeline, job, settings)
-            yield pipeline, keep_lock
+            yield OpenDataset(pipeline, keep_lock)
 
 
 def _put_in_order(pipeline: dlt.Pipeline, job: Job, settings: Settings) -> None:

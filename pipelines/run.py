@@ -3,7 +3,7 @@
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dlt
@@ -11,11 +11,11 @@ from dlt.extract import DltResource, DltSource
 
 from destinations.comments import write as write_comments
 from destinations.indexes import ensure as ensure_indexes
-from destinations.packages import kept_open, load_package
+from destinations.packages import kept_open
 from destinations.state import prune_state, settle
 from destinations.views import write as write_views
 from pipelines.errors import loading
-from pipelines.job import Job, opened
+from pipelines.job import Job, OpenDataset, opened
 from pipelines.ledger import Ledger
 from pipelines.logs import configure_logging
 from pipelines.outcome import ExitCode, Outcome, Status
@@ -51,7 +51,8 @@ def _run(job: Job, plan: bool, outcome: Outcome) -> ExitCode:
     _check_days(job, settings)
     if USERS_RESOURCE in names and settings.export_bucket:
         open_bucket(settings.export_bucket)  # a bucket that cannot be opened ends the run before it has begun
-    with opened(job, settings) as (pipeline, keep_lock):
+    with opened(job, settings) as dataset:
+        pipeline = dataset.pipeline
         request = job.profiles(settings, exports_folder(pipeline))
         extraction = Extraction(settings, job.client(settings), job.now, job.only, dry=plan, request=request)
         outcome.traffic, outcome.failures = extraction.run.client.traffic, extraction.failures
@@ -69,7 +70,7 @@ def _run(job: Job, plan: bool, outcome: Outcome) -> ExitCode:
                 if outcome.status is not Status.OK:
                     print_gaps(extraction)
                 return ExitCode.FAILED if extraction.stopping else ExitCode.OK
-            _load(job, pipeline, extraction, outcome, names, keep_lock)
+            _load(job, dataset, extraction, outcome, names)
     print_outcome(extraction, outcome)
     return outcome.exit_code
 
@@ -88,14 +89,8 @@ def _check_days(job: Job, settings: Settings) -> None:
         )
 
 
-def _load(
-    job: Job,
-    pipeline: dlt.Pipeline,
-    extraction: Extraction,
-    outcome: Outcome,
-    names: tuple[str, ...],
-    keep_lock: Callable[[], None],
-) -> None:
+def _load(job: Job, dataset: OpenDataset, extraction: Extraction, outcome: Outcome, names: tuple[str, ...]) -> None:
+    pipeline = dataset.pipeline
     ledger = Ledger(outcome, pipeline, extraction, names)
     with Reporter(extraction.run.record.progress, job.log_format):
         first = True
@@ -104,7 +99,7 @@ def _load(
             package = resources(extraction, chunk, names)
             if first:
                 package.append(ledger.opening())
-            _run_package(pipeline, package, extraction, keep_lock)
+            _run_package(dataset, package, extraction)
             chunk.committed(extraction)
             outcome.rows.update(chunk.tables)
             first = False
@@ -116,7 +111,7 @@ def _load(
     if job.only and outcome.status is not Status.INTERRUPTED:
         last_package.append(ended_backfill(extraction, names))
     if last_package:
-        _run_package(pipeline, last_package, extraction, keep_lock)
+        _run_package(dataset, last_package, extraction)
     with loading(), kept_open(pipeline):
         ledger.close()
         write_comments(pipeline, descriptions(pipeline.default_schema))
@@ -131,9 +126,7 @@ def _status(extraction: Extraction) -> Status:
     return Status.PARTIAL if extraction.failures else Status.OK
 
 
-def _run_package(
-    pipeline: dlt.Pipeline, package: list[DltResource], extraction: Extraction, keep_lock: Callable[[], None]
-) -> None:
+def _run_package(dataset: OpenDataset, package: list[DltResource], extraction: Extraction) -> None:
     """Load one package. Raises what ended the extraction, or `RunFailed` if it could not be written or loaded.
 
     Also `DestinationBusy` if the lock on the dataset was lost, and another run has it now.
@@ -141,8 +134,8 @@ def _run_package(
     source = DltSource(dlt.Schema(SOURCE), SOURCE, package)
     try:
         with loading():
-            load_package(pipeline, source, keep_lock)
-            ensure_indexes(pipeline, merge_keys())  # the next package is merged by them
+            dataset.load(source)
+            ensure_indexes(dataset.pipeline, merge_keys())  # the next package is merged by them
     except Exception:
         extraction.stop()
         _raise_crash(extraction)
