@@ -59,12 +59,8 @@ class Reporter:
                 for name, progress in list(self._progress.items()):
                     if name not in tasks:
                         tasks[name] = bars.add_task(name, total=None, pace="")
-                    bars.update(
-                        tasks[name],
-                        total=progress.known,
-                        completed=progress.done,
-                        pace=self._pace(progress.known, progress.done),
-                    )
+                    total = None if progress.listing else progress.known
+                    bars.update(tasks[name], total=total, completed=progress.done, pace=self._pace(progress))
 
     def _log(self) -> None:
         said: dict[str, int] = {}
@@ -72,13 +68,16 @@ class Reporter:
             for name, progress in list(self._progress.items()):
                 if said.get(name) != progress.done < progress.known:
                     said[name] = progress.done
-                    pace = self._pace(progress.known, progress.done)
-                    logger.info("%s: %d of %d requests, %s", name, progress.done, progress.known, pace)
+                    known = f"at least {progress.known}" if progress.listing else progress.known
+                    logger.info("%s: %d of %s requests, %s", name, progress.done, known, self._pace(progress))
 
-    def _pace(self, known: int, done: int) -> str:
+    def _pace(self, progress: ResourceProgress) -> str:
+        known, done = progress.known, progress.done
         rate = done / max(0.001, time.monotonic() - self._started)
         pace = f"{rate:.0f}/s" if rate >= 1 else f"{60 * rate:.0f}/min"
-        return f"{pace}, about {(known - done) / rate:.0f} s left" if 0 < done < known else pace
+        return (
+            f"{pace}, about {(known - done) / rate:.0f} s left" if 0 < done < known and not progress.listing else pace
+        )
 
 
 def print_outcome(extraction: Extraction, outcome: Outcome) -> None:

@@ -2,7 +2,8 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from http import HTTPStatus
@@ -33,11 +34,15 @@ OPTIONAL = frozenset({"cards", "card_series"})
 
 @dataclass
 class Progress:
-    """How far a resource is: requests known so far, answered, and entities that failed."""
+    """How far a resource is: requests known so far, answered, and entities that failed.
+
+    During the `listing` of its entities, which goes on as fast as they are asked for, more requests are to come.
+    """
 
     known: int = 0
     done: int = 0
     failed: int = 0
+    listing: bool = False
 
 
 class Record:
@@ -78,6 +83,18 @@ class Record:
                 self._fail_all(resources, error)
         except BrazeError as error:
             self._fail_all(resources, error)
+
+    @contextmanager
+    def listing(self, resources: Iterable[str]) -> Iterator[None]:
+        """Note for the block that the entities of `resources` are being listed."""
+        progress = [self.progress[resource] for resource in resources]
+        for one in progress:
+            one.listing = True
+        try:
+            yield
+        finally:
+            for one in progress:
+                one.listing = False
 
     def _fail_all(self, resources: Iterable[str], error: BrazeError) -> None:
         for resource in resources:

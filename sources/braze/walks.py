@@ -76,16 +76,18 @@ class Walks:
     async def _catalog(self, catalog: Catalog, series: Sequence[SeriesSpec]) -> None:
         lanes = asyncio.Semaphore(4 * self._run.settings.concurrency)
         present: set[str] = set()
+        fed = (catalog.resource, *(spec.resource for spec in series))
         async with _tasks() as entities:
-            async for page in listed(self._run.api.get, catalog):
-                present.update(entry["id"] for entry in page)
-                for entry in page:
-                    await lanes.acquire()
-                    if self._run.stopping:
-                        raise Stopped
-                    task = entities.create_task(self._entity(catalog, entry, series, lanes))
-                    task.add_done_callback(lambda _: lanes.release())
-        for resource in (catalog.resource, *(spec.resource for spec in series)):
+            with self._run.record.listing(fed):
+                async for page in listed(self._run.api.get, catalog):
+                    present.update(entry["id"] for entry in page)
+                    for entry in page:
+                        await lanes.acquire()
+                        if self._run.stopping:
+                            raise Stopped
+                        task = entities.create_task(self._entity(catalog, entry, series, lanes))
+                        task.add_done_callback(lambda _: lanes.release())
+        for resource in fed:
             self._run.record.open_failures.forget(resource, present)
 
     async def _entity(
